@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Refresh of a reflink pool beside a stock dir pool of the same images."""
+
+import os
+import re
+import signal
+import subprocess
+
+from .bare import timed
+from .pools import Pool
+from .report import Samples, ms, pair
+
+COLD_PART = 50
+WARM_PART = 3
+CALLS = 5
+BYTES = 2048
+# More than one block, so that reading a header is reading the disk.
+CONTENT = 64 << 10
+
+
+def fill(pools, file_system, count):
+    """COUNT images in both pools, alike in size and content, made in turn."""
+    for number in range(count):
+        name = "image-%05d" % number
+        content = os.urandom(4096) * (CONTENT // 4096)
+        for pool in pools:
+            if pool.kind == "reflink":
+                # Made by the daemon, so that it carries what a real one carries.
+                pool.create(name, CONTENT)
+            path = os.path.join(pool.path, name + ".img")
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+            os.write(descriptor, content)
+            os.close(descriptor)
+    file_system.settle()
+
+
+def refresh(pool):
+    pool.handle.refresh()
+
+
+def measure_refresh(pools, file_system, rounds, cold_rounds, log):
+    """{(kind, 'cold' or 'warm'): samples}, the pools in turn."""
+    samples = {(pool.kind, temper): Samples() for pool in pools for temper in ("cold", "warm")}
+    for number in range(cold_rounds):
+        for pool in (pools if number % 2 else pools[::-1]):
+            handle = pool.handle
+            file_system.drop_caches()
+            took, _ = timed(handle.refresh)
+            samples[pool.kind, "cold"].append(took)
+            log("  cold %s: %s" % (pool.kind, ms(took)))
+    for pool in pools:
+        refresh(pool)
+    for number in range(rounds):
+        for pool in (pools if number % 2 else pools[::-1]):
+            handle = pool.handle
+            took, _ = timed(handle.refresh)
+            samples[pool.kind, "warm"].append(took)
+    return samples
+
+
+def count_calls(daemon, pool, folder):
+    """System calls of all the daemon's threads during one warm refresh."""
+    refresh(pool)
+    handle = pool.handle
+    output = os.path.join(folder, "strace")
+    with subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", "-o", output, "-p", str(daemon.pid)],
+                          stderr=subprocess.PIPE, text=True) as strace:
+        # It says so once it has all threads.
+        if "attached" not in strace.stderr.readline():
+            raise RuntimeError("strace could not attach")
+        handle.refresh()
+        strace.send_signal(signal.SIGINT)
+        strace.stderr.read()
+        strace.wait()
+    total, by_name = 0, {}
+    with open(output, encoding="utf-8") as report:
+        for line in report:
+            match = re.match(r"\s*(\d+)\s+(\S+)\s*$", line)
+            if match and match.group(2) != "total":
+                by_name[match.group(2)] = int(match.group(1))
+                total += int(match.group(1))
+    os.unlink(output)
+    return total, by_name
+
+
+def measure_memory(daemon, pools):
+    """Bytes of the daemon that each pool takes, each in a daemon of its own."""
+    used = {}
+    for pool in pools:
+        for each in pools:
+            if each.handle.isActive():
+                each.handle.destroy()
+        daemon.restart()
+        daemon.connection.listAllStoragePools()
+        before = daemon.memory()
+        pool.handle.create()
+        used[pool.kind] = (daemon.memory() - before) * 1024
+    for pool in pools:
+        if not pool.handle.isActive():
+            pool.handle.create()
+    return used
+
+
+def bench(daemon, file_system, sizes, options, report, log):
+    rows, calls, memory = [], {}, {}
+    counts_made = {}
+    for count in sizes:
+        folder = os.path.join(file_system.path, "refresh-%d" % count)
+        log("%s: making twice %d images" % (file_system.kind, count))
+        with Pool(daemon, "reflink", "bench-reflink", os.path.join(folder, "reflink")) as ours, \
+             Pool(daemon, "dir", "bench-dir", os.path.join(folder, "dir")) as stock:
+            pools = [ours, stock]
+            fill(pools, file_system, count)
+            for pool in pools:
+                refresh(pool)
+                counts_made[pool.kind, count] = len(pool.handle.listVolumes())
+            samples = measure_refresh(pools, file_system, options.rounds, options.cold_rounds, log)
+            for pool in pools:
+                total, by_name = count_calls(daemon, pool, file_system.folder)
+                calls[pool.kind, count] = total
+                log("  system calls of %s: %s" % (pool.kind, by_name))
+            memory[count] = measure_memory(daemon, pools)
+        for temper in ("cold", "warm"):
+            a, b = samples["reflink", temper], samples["dir", temper]
+            rows.append(("%d, %s" % (count, temper), pair(a), pair(b),
+                         "1/%.1f" % (b.median / a.median)))
+    title = {"xfs": "XFS", "btrfs": "Btrfs"}[file_system.kind]
+    report.table("Refresh, %s (median / p90)" % title,
+                 ("images", "`reflink`", "stock `dir`", "part of stock"), rows)
+    judge(title, rows, sizes, samples, calls, memory, counts_made, report)
+
+
+def per_volume(values, kind, sizes, counts_made):
+    """The slope between two sizes, or the mean where there is only one."""
+    if len(sizes) > 1:
+        small, large = sizes[0], sizes[-1]
+        return ((values[kind, large] - values[kind, small])
+                / (counts_made[kind, large] - counts_made[kind, small]))
+    return values[kind, sizes[0]] / counts_made[kind, sizes[0]]
+
+
+def judge(title, _rows, sizes, samples, calls, memory, counts_made, report):
+    largest = sizes[-1]
+    for temper, part in (("cold", COLD_PART), ("warm", WARM_PART)):
+        ours = samples["reflink", temper].median
+        stock = samples["dir", temper].median
+        report.budget("%s refresh of %d images, %s" % (temper, largest, title),
+                      "≤ 1/%d of `dir`" % part,
+                      "1/%.1f (%s to %s)" % (stock / ours, ms(ours), ms(stock)),
+                      ours * part <= stock)
+    rows = []
+    for kind in ("reflink", "dir"):
+        rows.append(("`%s`" % kind, "%.2f" % per_volume(calls, kind, sizes, counts_made),
+                     "%.0f B" % (memory[largest][kind] / counts_made[kind, largest])))
+    report.table("For each volume, warm refresh of %d, %s" % (largest, title),
+                 ("pool", "system calls", "daemon memory"), rows)
+    each = per_volume(calls, "reflink", sizes, counts_made)
+    report.budget("system calls a volume, %s" % title, "≤ %d" % CALLS, "%.2f" % each, each <= CALLS)
+    more = (memory[largest]["reflink"] / counts_made["reflink", largest]
+            - memory[largest]["dir"] / counts_made["dir", largest])
+    report.budget("memory a volume beyond `dir`, %s" % title, "≤ 2 KiB", "%.0f B" % more,
+                  more <= BYTES)
