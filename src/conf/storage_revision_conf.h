@@ -1,0 +1,172 @@
+/*
+ * storage_revision_conf.h: XML of the pool types whose volumes have revisions
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_conf.h"
+#include "virobject.h"
+
+/* The pool's and the volume's "keep" when the XML names none. */
+#define VIR_STORAGE_REV_KEEP_DEFAULT 1
+#define VIR_STORAGE_REV_KEEP_UNSET -1
+/* Retention beyond this is a typing error. */
+#define VIR_STORAGE_REV_KEEP_MAX 10000
+
+typedef enum {
+    VIR_STORAGE_REV_ACTIVATION_ALL,  /* every LV of the pool is active */
+    VIR_STORAGE_REV_ACTIVATION_LIVE, /* only live copies are */
+
+    VIR_STORAGE_REV_ACTIVATION_LAST,
+} virStorageRevActivation;
+
+VIR_ENUM_DECL(virStorageRevActivation);
+
+/* Use of a thin pool, in bytes; output only. */
+typedef struct _virStorageRevThinUse virStorageRevThinUse;
+struct _virStorageRevThinUse {
+    unsigned long long dataSize;
+    unsigned long long dataUsed;
+    unsigned long long metadataSize;
+    unsigned long long metadataUsed;
+};
+
+/* What the three pool types add to a pool: the pool definition's namespaceData. */
+typedef struct _virStorageRevPool virStorageRevPool;
+struct _virStorageRevPool {
+    int keep;                        /* VIR_STORAGE_REV_KEEP_UNSET: the default */
+    virTristateBool list;            /* are revisions part of volume lists? */
+    virTristateBool reflinkRequired; /* reflink: refuse file systems that cannot clone */
+
+    char *thinPool;                  /* qubes-thin: name of the thin pool LV */
+    virStorageRevActivation activation;
+    bool hasActivation;
+    bool hasThinUse;
+    virStorageRevThinUse thinUse;
+
+    char *sourcePool;                /* fspool: the volume that holds the file system */
+    char *sourceVolume;
+
+    /* What the backend knows about the running pool; not XML. */
+    void *runtime;
+    GDestroyNotify runtimeFree;
+};
+
+/* One earlier state, as listed below its head; output only. Times are seconds since 1970, 0 where unknown. */
+typedef struct _virStorageRevEntry virStorageRevEntry;
+struct _virStorageRevEntry {
+    char *name;
+    unsigned long long id; /* 0 for a pinned revision */
+    long long created;
+    long long superseded;
+    bool pinned;
+};
+
+/* One step of an ancestry, nearest first. */
+typedef struct _virStorageRevOrigin virStorageRevOrigin;
+struct _virStorageRevOrigin {
+    char *volume;
+    unsigned long long generation;
+};
+
+/* What the three pool types add to a volume: target.privateData of its definition. */
+typedef struct _virStorageRevVol virStorageRevVol;
+struct _virStorageRevVol {
+    virObject parent;
+
+    /* From the XML, or from the volume's metadata. */
+    bool hasLifecycle;
+    bool snapOnStart;
+    bool saveOnStop;
+    char *source;         /* set exactly when snapOnStart */
+    int keep;             /* VIR_STORAGE_REV_KEEP_UNSET: the pool's */
+    unsigned long long filesMax; /* fspool: inode limit, 0 for none */
+    /* Input only: the document had the element. */
+    bool hasCapacity;
+    bool hasFormat;
+
+    /* Output only. */
+    size_t nrevisions;
+    virStorageRevEntry *revisions;
+    bool hasState;
+    bool dirty;
+    bool outdated;
+    unsigned long long generation;
+    size_t norigins;
+    virStorageRevOrigin *origins;
+
+    bool hidden;          /* found by name, key and path, but not listed */
+};
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageRevVol, virObjectUnref);
+
+bool
+virStorageRevPoolTypeIs(int type);
+
+virStorageRevPool *
+virStorageRevPoolGet(virStoragePoolDef *def);
+
+void
+virStorageRevPoolFree(void *data);
+
+int
+virStorageRevPoolKeep(virStoragePoolDef *def);
+
+int
+virStorageRevPoolParseXML(virStoragePoolDef *def,
+                          xmlXPathContextPtr ctxt);
+
+char *
+virStorageRevPoolTargetPath(virStoragePoolDef *def);
+
+void
+virStorageRevPoolFormat(virBuffer *buf,
+                        virStoragePoolDef *def);
+
+int
+virStorageRevPoolFormatSource(virBuffer *buf,
+                              virStoragePoolDef *def);
+
+int
+virStorageRevLifecycleCheck(const char *volume,
+                            bool snapOnStart,
+                            bool saveOnStop,
+                            const char *source);
+
+virStorageRevVol *
+virStorageRevVolNew(void);
+
+virStorageRevVol *
+virStorageRevVolGet(virStorageVolDef *def);
+
+bool
+virStorageRevVolIsHidden(virStorageVolDef *def);
+
+void
+virStorageRevVolClearRevisions(virStorageRevVol *vol);
+
+void
+virStorageRevVolClearOrigins(virStorageRevVol *vol);
+
+int
+virStorageRevVolParseXML(virStoragePoolDef *pool,
+                         xmlXPathContextPtr ctxt,
+                         virStorageVolDef *def);
+
+void
+virStorageRevVolFormat(virBuffer *buf,
+                       virStoragePoolDef *pool,
+                       virStorageVolDef *def);
+
+void
+virStorageRevVolFormatChainEnd(virBuffer *buf,
+                               virStoragePoolDef *pool,
+                               virStorageVolDef *def);
+
+bool
+virStorageRevPoolSourceConflict(virStoragePoolDef *a,
+                                virStoragePoolDef *b);
