@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Fixtures: a daemon, file systems that can clone, a fresh pool per test."""
+
+import os
+
+import pytest
+
+from daemon import Daemon, Watchdog
+from filesystems import MIB, Workspace
+from reflinkpool import Pool
+
+TEST_SECONDS = int(os.environ.get("REFLINK_TEST_SECONDS", "180"))
+
+
+def pytest_configure(config):
+    """Our marks."""
+    config.addinivalue_line("markers", "crash: kills and power losses")
+    config.addinivalue_line("markers", "slow: takes more than some seconds")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without a daemon there is nothing to test."""
+    if "LIBVIRTD_PID_FILE" in os.environ:
+        return
+    skip = pytest.mark.skip(reason="run under scripts/with-libvirtd")
+    for item in items:
+        item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def daemon():
+    """The daemon that with-libvirtd started."""
+    the_daemon = Daemon()
+    yield the_daemon
+    the_daemon.drop()
+
+
+@pytest.fixture(autouse=True)
+def watchdog(daemon, request):
+    """No test hangs for ever, and each finds a daemon that answers."""
+    daemon.ensure()
+    mark = request.node.get_closest_marker("timeout_seconds")
+    seconds = mark.args[0] if mark else TEST_SECONDS
+    with Watchdog(daemon, seconds) as dog:
+        yield
+    assert not dog.fired, f"no answer from the daemon within {seconds} s"
+
+
+@pytest.fixture(scope="session")
+def workspace(daemon):
+    """A folder for images and mounts."""
+    space = Workspace()
+    yield space
+    space.close()
+
+
+@pytest.fixture(scope="session", params=["xfs", "btrfs"])
+def filesystem(request, workspace):
+    """The mount point of a file system that can clone."""
+    image = workspace.image(request.param + ".img", request.param, 1024 * MIB)
+    where = workspace.mount(image)
+    os.chmod(where, 0o711)
+    yield where
+    workspace.umount(where)
+    os.unlink(image)
+
+
+@pytest.fixture(scope="session")
+def ext4(workspace):
+    """The mount point of a file system that cannot clone."""
+    image = workspace.image("ext4.img", "ext4", 256 * MIB)
+    where = workspace.mount(image)
+    yield where
+    workspace.umount(where)
+    os.unlink(image)
+
+
+@pytest.fixture
+def small(workspace, filesystem, request):
+    """A small file system of the same kind, to be filled."""
+    kind = os.path.basename(filesystem).split(".")[0]
+    image = workspace.image(f"small-{kind}.img", kind, 320 * MIB)
+    where = workspace.mount(image)
+    yield where
+    workspace.umount(where)
+    os.unlink(image)
+
+
+@pytest.fixture
+def pools(daemon, filesystem):
+    """Makes pools and takes them away after the test."""
+    made = []
+
+    def make(directory=None, **options):
+        a_pool = Pool(daemon, directory or filesystem, **options)
+        made.append(a_pool)
+        return a_pool
+
+    make.home = filesystem
+    yield make
+    daemon.ensure()
+    for a_pool in reversed(made):
+        a_pool.remove()
+
+
+@pytest.fixture
+def pool(pools):
+    """A running pool in a directory of its own."""
+    return pools().up()

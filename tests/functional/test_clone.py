@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""create-from A to a new name (design section 3, second row)."""
+
+import os
+import threading
+
+import pytest
+
+from reflinkpool import (EXIST, MIB, VOLATILE, Pool, extents_shared, pattern,
+                         refused, snapshot_of, volume_xml, wait_for)
+
+
+def test_clone_has_the_content(pool):
+    """Section 3: an instant clone."""
+    pool.create("a", content="one")
+    pool.clone("a", "b")
+    assert pool.holds("b", "one")
+    assert pool.size("b") == MIB
+
+
+def test_clone_shares_extents(pool):
+    """Section 1: FICLONE, not a copy."""
+    pool.create("a", content="one")
+    pool.clone("a", "b")
+    assert extents_shared(pool.files.head("b"))
+
+
+def test_clone_is_independent(pool):
+    """Section 3: independent both ways (Z21, Z22)."""
+    pool.create("a", content="one")
+    pool.clone("a", "b")
+    pool.cycle("a", "two")
+    assert pool.holds("b", "one")
+    pool.cycle("b", "three")
+    assert pool.holds("a", "two")
+    pool.delete("a")
+    pool.refresh()
+    assert pool.holds("b", "three")
+
+
+def test_clone_of_a_revision(pool):
+    """Section 3: also from A@ID."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    (ident,) = pool.revisions("a")
+    pool.clone(f"a@{ident}", "b")
+    assert pool.holds("b", "one")
+
+
+def test_clone_of_a_pinned_revision(pool):
+    """Section 3: also from A@ID, a word too."""
+    pool.create("a", content="one")
+    pool.pin("a", "w")
+    pool.cycle("a", "two")
+    pool.clone("a@w", "b")
+    assert pool.holds("b", "one")
+
+
+def test_clone_of_a_live_copy(pool):
+    """Section 3: also from A@live, a backup of a running machine."""
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    pool.clone("a@live", "b")
+    assert pool.holds("b", "two")
+    assert pool.holds("a", "one")
+    assert not pool.dirty("b")
+
+
+def test_clone_of_running_volume_has_committed_state(pool):
+    """Z19: a clone made while running has the data from before the start."""
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    pool.clone("a", "b")
+    assert pool.holds("b", "one")
+
+
+def test_clone_has_no_revisions(pool):
+    """A clone is a volume of its own."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    pool.pin("a", "w")
+    pool.clone("a", "b")
+    assert pool.revisions("b") == [] and pool.pins("b") == []
+
+
+def test_larger_clone_is_grown(pool):
+    """A larger capacity in the document is honoured (R02)."""
+    pool.create("a", content="one")
+    pool.create_from("a", "b", xml=volume_xml("b", 2 * MIB))
+    assert pool.read("b") == pattern("one") + bytes(MIB)
+
+
+def test_allocation_of_the_document_is_ignored(pool):
+    """Section 3: <allocation> of the dumped XML is ignored."""
+    pool.create("a", 8 * MIB)
+    pool.create_from("a", "b", xml=volume_xml("b", 8 * MIB,
+                                              allocation=8 * MIB))
+    assert os.stat(pool.files.head("b")).st_blocks == 0
+
+
+def test_format_is_kept(pool):
+    """Section 3: the recorded format is kept."""
+    pool.create("q", 4 * MIB, fmt="qcow2")
+    pool.clone("q", "r")
+    pool.refresh()
+    assert pool.dump("r").find("target/format").get("type") == "qcow2"
+
+
+def test_other_format_is_refused(pool):
+    """Section 3: asking for another format is refused."""
+    pool.create("a", content="one")
+    pool.create("q", 4 * MIB, fmt="qcow2")
+    with pool.refuses():
+        pool.create_from("a", "b", xml=volume_xml("b", MIB, fmt="qcow2"))
+    with pool.refuses():
+        pool.create_from("q", "b", xml=volume_xml("b", 4 * MIB, fmt="raw"))
+
+
+def test_clone_onto_existing_volume_is_refused(pool):
+    """Section 3: anything else onto an existing name."""
+    pool.create("a", content="one")
+    pool.create("b", content="two")
+    with pool.refuses(EXIST):
+        pool.clone("a", "b")
+
+
+def test_clone_of_other_volumes_live_copy_onto_head_is_refused(pool):
+    """Section 3: only A's own live copy commits to A."""
+    pool.create("a", content="one")
+    pool.create("b", content="two")
+    pool.start("a")
+    with pool.refuses(EXIST):
+        pool.create_from("a@live", "b")
+
+
+def test_clone_of_other_volumes_revision_onto_head_is_refused(pool):
+    """Section 3: only A's own revision reverts A."""
+    pool.create("a", content="one")
+    pool.create("b", content="two")
+    pool.cycle("a", "three")
+    (ident,) = pool.revisions("a")
+    with pool.refuses(EXIST):
+        pool.create_from(f"a@{ident}", "b")
+
+
+def test_existing_pin_is_refused(pool):
+    """Section 3: onto an existing name."""
+    pool.create("a", content="one")
+    pool.pin("a", "w")
+    with pool.refuses(EXIST):
+        pool.pin("a", "w")
+
+
+def test_origin_is_recorded(pool):
+    """Section 4: <origin> tells where the content came from."""
+    pool.create("a", content="one")
+    pool.clone("a", "b")
+    pool.refresh()
+    node = pool.dump("b").find("origin")
+    assert node.get("volume") == "a"
+    assert int(node.get("generation")) == pool.generation("a")
+
+
+def test_origin_is_nested_to_the_first(pool):
+    """Section 4: nested up to the first."""
+    pool.create("a", content="one")
+    pool.clone("a", "b")
+    pool.clone("b", "c")
+    node = pool.dump("c").find("origin")
+    assert node.get("volume") == "b"
+    assert node.find("origin").get("volume") == "a"
+
+
+def test_clone_needs_no_backing(pool):
+    """Section 7: the chain of a clone ends at once."""
+    pool.create("a", content="one")
+    pool.clone("a", "b")
+    node = pool.dump("b").find("backingStore")
+    assert node is not None and len(node) == 0 and not node.attrib
+
+
+def test_lifecycle_of_a_dumped_snapshot_volume_is_kept(pool):
+    """Section 4: vol-clone works on everything listed."""
+    pool.create("s", content="one")
+    pool.create("a", None, lifecycle=snapshot_of("s"))
+    pool.clone("a", "b")
+    assert pool.dump("b").find("lifecycle").get("source") == "s"
+
+
+def test_vol_clone_works_on_everything_listed(pool):
+    """Section 4: what dumpxml prints can be fed back, by stock virsh."""
+    pool.create("s", content="one")
+    pool.create("p", content="two")
+    pool.cycle("p", "three")
+    pool.pin("p", "word")
+    pool.start("p")
+    pool.create("v", lifecycle=VOLATILE)
+    pool.create("q", 4 * MIB, fmt="qcow2")
+    pool.create("n", None, lifecycle=snapshot_of("s"))
+    for number, name in enumerate(pool.names()):
+        done = pool.daemon.virsh("vol-clone", "--pool", pool.name, "--", name,
+                                 f"copy{number}", check=False)
+        assert done.returncode == 0, (name, done.stderr)
+        assert pool.read(f"copy{number}") == pool.read(name), name
+
+
+def test_virsh_vol_create_from(pool, tmp_path):
+    """Section 3: vol-create-from is the other client command."""
+    pool.create("a", content="one")
+    file = tmp_path / "b.xml"
+    file.write_text(volume_xml("b"))
+    pool.daemon.virsh("vol-create-from", pool.name, str(file), "a",
+                      "--inputpool", pool.name)
+    assert pool.holds("b", "one")
+
+
+def test_prefer_new_clone_to_existing_folder(pool):
+    """A nested clone makes its folders."""
+    pool.create("a", content="one")
+    pool.clone("a", "deep/er/b")
+    assert pool.holds("deep/er/b", "one")
+
+
+def test_missing_source_is_reported(pool):
+    """A volume that went away meanwhile (H13)."""
+    pool.create("a", content="one")
+    vol = pool.vol("a")
+    os.unlink(pool.files.head("a"))
+    with refused():
+        pool.create_from(vol, "b", xml=volume_xml("b"))
+    assert not pool.has("b")
+    assert pool.files.leftovers() == []
+
+
+def cross_pool(pools, parent):
+    """Two pools, on the parametrised file system and on another parent."""
+    return pools().up(), pools(parent).up()
+
+
+def test_copy_between_pools_of_one_file_system(pools):
+    """Section 3: from another pool."""
+    one, two = cross_pool(pools, pools.home)
+    one.create("a", content="one")
+    two.clone(one.vol("a"), "b")
+    assert two.holds("b", "one")
+    assert two.files.leftovers() == []
+
+
+def test_copy_from_another_file_system(pools, ext4):
+    """Section 3: from another pool: a copy."""
+    other = pools(ext4, required="no").up()
+    here = pools().up()
+    other.create("a", 3 * MIB, content="one")
+    here.clone(other.vol("a"), "b")
+    assert here.holds("b", "one")
+    assert here.size("b") == 3 * MIB
+
+
+def test_copy_to_another_file_system_stays_sparse(pools, ext4):
+    """Section 3: a sparse copy."""
+    here = pools().up()
+    here.create("a", 64 * MIB)
+    here.write("a", pattern("x"), 32 * MIB)
+    other = pools(ext4, required="no").up()
+    other.clone(here.vol("a"), "b")
+    assert os.stat(other.files.head("b")).st_blocks * 512 <= 2 * MIB
+    assert other.read("b") == here.read("a")
+
+
+def test_copy_from_a_stock_dir_pool(pools, daemon, workspace):
+    """Section 3: from another pool, of any type."""
+    path = workspace.path + "/stock"
+    os.makedirs(path, exist_ok=True)
+    xml = (f"<pool type='dir'><name>stock</name><target><path>{path}</path>"
+           "</target></pool>")
+    stock = daemon.conn.storagePoolCreateXML(xml, 0)
+    try:
+        vol = stock.createXML(volume_xml("s.raw", MIB, fmt="raw"), 0)
+        with open(vol.path(), "r+b") as file:
+            file.write(pattern("stock"))
+        here = pools().up()
+        here.clone(vol, "b")
+        assert here.holds("b", "stock")
+    finally:
+        stock.destroy()
+
+
+def test_copy_to_a_stock_dir_pool(pools, daemon, workspace):
+    """Section 1: every client drives them; an export by vol-create-from."""
+    path = workspace.path + "/stock-out"
+    os.makedirs(path, exist_ok=True)
+    xml = (f"<pool type='dir'><name>stock-out</name><target><path>{path}"
+           "</path></target></pool>")
+    stock = daemon.conn.storagePoolCreateXML(xml, 0)
+    try:
+        here = pools().up()
+        here.create("a", content="one")
+        vol = stock.createXMLFrom(volume_xml("o.raw", MIB, fmt="raw"),
+                                  here.vol("a"), 0)
+        with open(vol.path(), "rb") as file:
+            assert file.read() == pattern("one")
+    finally:
+        stock.destroy()
+
+
+def test_copy_shows_progress(pools, ext4):
+    """Section 9: progress is reported through allocation."""
+    other = pools(ext4, required="no").up()
+    here = pools().up()
+    size = 96 * MIB
+    other.create("a", size)
+    block = pattern("big", 8 * MIB)
+    for offset in range(0, size, len(block)):
+        other.write("a", block, offset)
+    seen = set()
+
+    def done():
+        if here.has("b"):
+            seen.add(here.vol("b").info()[2])
+            return max(seen) >= size
+        return False
+
+    job = threading.Thread(target=Pool.clone, args=(here, other.vol("a"), "b"))
+    job.start()
+    wait_for(done, 60, "copy")
+    job.join()
+    assert here.size("b") == size
+    assert any(0 < s < size for s in seen), sorted(seen)
+
+
+@pytest.mark.parametrize("size", [111111, 222222, 333333])
+def test_odd_sizes_clone_exactly(pool, size):
+    """R01-R03: equal content, another inode."""
+    pool.create("a", size, content="odd")
+    pool.clone("a", "b")
+    assert pool.read("b") == pattern("odd", size)
+    assert (os.stat(pool.files.head("a")).st_ino
+            != os.stat(pool.files.head("b")).st_ino)
+
+
+def test_start_is_no_clone_of_another_format(pool):
+    """Section 3: start takes the recorded format over."""
+    pool.create("q", 4 * MIB, fmt="qcow2")
+    pool.start("q")
+    node = pool.dump("q@live").find("target/format")
+    assert node.get("type") == "qcow2"
+
+
+def test_clone_after_commit_has_new_data(pool):
+    """Z18: a clone after the stop has the new data."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    pool.clone("a", "b")
+    assert pool.holds("b", "two")
+    assert pool.dump("b").find("origin").get("generation") == str(
+        pool.generation("a"))

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Many clients at once (design section 9)."""
+
+import os
+import threading
+import time
+
+import libvirt
+import pytest
+
+from reflinkpool import INVALID, MIB, pattern, volume_xml
+from streams import begin_download, receive, upload
+
+
+def many(daemon, count, work):
+    """Run work(connection, number) in count threads; their errors."""
+    errors = []
+    barrier = threading.Barrier(count)
+
+    def body(number):
+        conn = libvirt.open(daemon.uri)
+        try:
+            barrier.wait()
+            work(conn, number)
+        except Exception as error:      # pylint: disable=broad-except
+            errors.append(f"{number}: {error!r}")
+        finally:
+            conn.close()
+
+    threads = [threading.Thread(target=body, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def live_xml(name, size=MIB):
+    return volume_xml(name, size)
+
+
+def test_twenty_clients_clone_one_volume(pool, daemon):
+    """Clones from many clients at once."""
+    pool.create("a", content="one")
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        for turn in range(5):
+            virt.createXMLFrom(volume_xml(f"c{number}-{turn}"),
+                               virt.storageVolLookupByName("a"), 0)
+
+    assert many(daemon, 20, work) == []
+    assert len(pool.names()) == 101
+    assert all(pool.holds(f"c{n}-4", "one") for n in range(20))
+
+
+def test_twenty_clients_start_their_volumes(pool, daemon):
+    """N10: consumers start while the template is committed (H13)."""
+    pool.create("t", content="0")
+    for number in range(20):
+        pool.create(f"v{number}", None, lifecycle="<lifecycle "
+                    "snapOnStart='yes' saveOnStop='no' source='t'/>")
+    running = [True]
+
+    def commits():
+        number = 0
+        while running[0]:
+            number += 1
+            pool.cycle("t", str(number % 7))
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        for _ in range(5):
+            head = virt.storageVolLookupByName(f"v{number}")
+            live = virt.createXMLFrom(live_xml(f"v{number}@live"), head, 0)
+            with open(live.path(), "rb") as file:
+                data = file.read()
+            assert data in {pattern(str(n)) for n in range(7)}, "torn"
+            live.delete(0)
+
+    job = threading.Thread(target=commits)
+    job.start()
+    try:
+        errors = many(daemon, 20, work)
+    finally:
+        running[0] = False
+        job.join()
+    assert errors == []
+
+
+def test_refresh_while_twenty_clients_work(pool, daemon):
+    """A pool refresh meanwhile: no error, nothing lost."""
+    for number in range(20):
+        pool.create(f"v{number}", content="0")
+    running = [True]
+    failures = []
+
+    def refreshes():
+        while running[0]:
+            try:
+                pool.refresh()
+            except libvirt.libvirtError as error:
+                failures.append(str(error))
+            time.sleep(0.01)
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        name = f"v{number}"
+        for turn in range(4):
+            head = virt.storageVolLookupByName(name)
+            live = virt.createXMLFrom(live_xml(name + "@live"), head, 0)
+            with open(live.path(), "r+b") as file:
+                file.write(pattern(f"{number}/{turn}"))
+            virt.createXMLFrom(live_xml(name), live, 0)
+
+    job = threading.Thread(target=refreshes)
+    job.start()
+    try:
+        errors = many(daemon, 20, work)
+    finally:
+        running[0] = False
+        job.join()
+    assert errors == [] and failures == []
+    for number in range(20):
+        assert pool.holds(f"v{number}", f"{number}/3")
+        assert len(pool.revisions(f"v{number}")) == 1
+
+
+def test_one_start_wins(pool, daemon):
+    """Section 3: each volume has a lock, exclusive for its own changes."""
+    pool.create("a", content="one")
+    won = []
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        try:
+            virt.createXMLFrom(live_xml("a@live"),
+                               virt.storageVolLookupByName("a"), 0)
+            won.append(number)
+        except libvirt.libvirtError as error:
+            assert error.get_error_code() in (
+                libvirt.VIR_ERR_STORAGE_VOL_EXIST, INVALID), error
+
+    assert many(daemon, 20, work) == []
+    assert len(won) == 1 and pool.holds("a@live", "one")
+
+
+def test_one_commit_wins(pool, daemon):
+    """Section 3: a live copy is committed once."""
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    won = []
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        try:
+            virt.createXMLFrom(live_xml("a"),
+                               virt.storageVolLookupByName("a@live"), 0)
+            won.append(number)
+        except libvirt.libvirtError:
+            pass
+
+    assert many(daemon, 10, work) == []
+    assert len(won) == 1
+    assert pool.holds("a", "two") and len(pool.revisions("a")) == 1
+
+
+def test_create_of_one_name(pool, daemon):
+    """Exactly one of many clients makes the volume."""
+    won = []
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        try:
+            virt.createXML(volume_xml("same"), 0)
+            won.append(number)
+        except libvirt.libvirtError:
+            pass
+
+    assert many(daemon, 20, work) == []
+    assert len(won) == 1 and pool.names() == ["same"]
+
+
+def test_delete_while_others_clone(pool, daemon):
+    """A source that is being cloned is not pulled away half-way."""
+    for number in range(10):
+        pool.create(f"s{number}", content="src")
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        name = f"s{number // 2}"
+        try:
+            vol = virt.storageVolLookupByName(name)
+            if number % 2:
+                vol.delete(0)
+            else:
+                virt.createXMLFrom(volume_xml(f"c{number}"), vol, 0)
+        except libvirt.libvirtError as error:
+            assert error.get_error_code() in (
+                INVALID, libvirt.VIR_ERR_NO_STORAGE_VOL), error
+
+    assert many(daemon, 20, work) == []
+    for name in pool.names():
+        assert pool.holds(name, "src"), name
+    assert pool.files.leftovers() == []
+
+
+def test_siblings_with_a_common_prefix(pool, daemon):
+    """N09: root and root2, started and stopped at once (H11)."""
+    pool.create("root", content="r")
+    pool.create("root2", content="s")
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        name = ("root", "root2")[number]
+        for _ in range(60):
+            live = virt.createXMLFrom(live_xml(name + "@live"),
+                                      virt.storageVolLookupByName(name), 0)
+            live.delete(0)
+
+    assert many(daemon, 2, work) == []
+    assert pool.holds("root", "r") and pool.holds("root2", "s")
+    assert pool.files.leftovers() == []
+
+
+def test_no_asynchronous_jobs_for_short_operations(pool, daemon):
+    """No 'pool has asynchronous jobs running' for what is O(1)."""
+    pool.create("a", content="one")
+    errors = []
+
+    def refreshes():
+        conn = libvirt.open(daemon.uri)
+        virt = conn.storagePoolLookupByName(pool.name)
+        for _ in range(60):
+            try:
+                virt.refresh(0)
+            except libvirt.libvirtError as error:
+                errors.append(str(error))
+        conn.close()
+
+    job = threading.Thread(target=refreshes)
+    job.start()
+    number = 0
+    while job.is_alive():
+        number += 1
+        pool.clone("a", f"c{number}")
+        pool.start("a")
+        pool.discard("a")
+        pool.delete(f"c{number}")
+    job.join()
+    assert errors == []
+
+
+def test_uploads_and_commits_of_many_volumes(pool, daemon):
+    """Streams of many clients at once do not disturb each other."""
+    for number in range(8):
+        pool.create(f"v{number}", content="0")
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        stream = conn.newStream(0)
+        vol = virt.storageVolLookupByName(f"v{number}")
+        vol.upload(stream, 0, 0, 0)
+        data, sent = pattern(f"up{number}"), 0
+        while sent < len(data):
+            sent += stream.send(data[sent:sent + 100000])
+        stream.finish()
+
+    assert many(daemon, 8, work) == []
+    for number in range(8):
+        assert pool.holds(f"v{number}", f"up{number}")
+    assert pool.files.leftovers() == []
+
+
+def test_list_while_everything_changes(pool, daemon):
+    """Lists and dumps while volumes come and go: no crash, no bad name."""
+    pool.create("a", content="one")
+
+    def work(conn, number):
+        virt = conn.storagePoolLookupByName(pool.name)
+        for turn in range(15):
+            if number % 2:
+                for vol in virt.listAllVolumes(0):
+                    try:
+                        vol.XMLDesc(0)
+                        vol.info()
+                    except libvirt.libvirtError as error:
+                        assert error.get_error_code() == (
+                            libvirt.VIR_ERR_NO_STORAGE_VOL), error
+            else:
+                vol = virt.createXMLFrom(volume_xml(f"c{number}-{turn}"),
+                                         virt.storageVolLookupByName("a"), 0)
+                vol.delete(0)
+
+    assert many(daemon, 12, work) == []
+    assert pool.names() == ["a"]
+
+
+def test_stable_download_during_uploads(pool):
+    """Section 3: a download is stable while the volume is replaced."""
+    pool.create("a", 8 * MIB, content="one")
+    stream = begin_download(pool, "a")
+    first = stream.recv(10)
+    try:
+        upload(pool, "a", pattern("two", 8 * MIB))
+    except libvirt.libvirtError as error:
+        assert error.get_error_code() == INVALID
+    assert first + receive(stream) == pattern("one", 8 * MIB)
+    stream.finish()
+
+
+@pytest.mark.parametrize("what", ["fds", "threads"])
+def test_nothing_leaks(pool, daemon, what):
+    """A hundred cycles leave the daemon as it was."""
+    folder = {"fds": "fd", "threads": "task"}[what]
+    pool.create("a", content="one")
+
+    def count():
+        return len(os.listdir(f"/proc/{daemon.pid}/{folder}"))
+
+    for turn in range(3):
+        pool.cycle("a", f"warm{turn}")
+    before = count()
+    for turn in range(30):
+        pool.cycle("a", str(turn))
+        pool.clone("a", "b")
+        pool.delete("b")
+        upload(pool, "a", pattern("up"))
+    time.sleep(1)
+    assert count() <= before + 5

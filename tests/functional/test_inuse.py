@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is in use is refused or deferred (design section 3)."""
+
+import contextlib
+import os
+import subprocess
+
+import libvirt
+import pytest
+
+from filesystems import run
+from reflinkpool import INVALID, MIB, pattern, refused, wait_for
+from streams import begin_download, receive, upload
+
+
+@contextlib.contextmanager
+def qemu(path, readonly=False):
+    """A QEMU that has the image open, with its locks."""
+    args = ["qemu-io", "-f", "raw"] + ["-r"] * readonly + [path]
+    process = subprocess.Popen(args, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+    process.stdin.write("length\n")
+    process.stdin.flush()
+    process.stdout.readline()
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.stdout.read()
+        process.wait()
+
+
+@contextlib.contextmanager
+def loop(path):
+    """A loop device on the file."""
+    device = run("losetup", "--find", "--show", path).stdout.strip()
+    try:
+        yield device
+    finally:
+        run("losetup", "-d", device)
+
+
+@contextlib.contextmanager
+def storage_daemon(path):
+    """A qemu-storage-daemon that exports the image for writing."""
+    socket = f"/tmp/qsd-{os.getpid()}.sock"
+    process = subprocess.Popen([
+        "qemu-storage-daemon", "--blockdev",
+        f"driver=file,node-name=f,filename={path}", "--nbd-server",
+        f"addr.type=unix,addr.path={socket}", "--export",
+        "type=nbd,id=e,node-name=f,writable=on"])
+    try:
+        wait_for(lambda: os.path.exists(socket), what="qemu-storage-daemon")
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(socket)
+
+
+USERS = {"qemu": qemu, "storage-daemon": storage_daemon, "loop": loop}
+
+
+@pytest.fixture(params=sorted(USERS))
+def user(request):
+    """Something that has a file open for writing."""
+    return USERS[request.param]
+
+
+def prepared(pool):
+    """A volume with a revision and a written live copy."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    pool.start("a")
+    pool.write("a@live", pattern("three"))
+    return pool.revisions("a")[0]
+
+
+def test_commit_of_used_live_copy_is_refused(pool, user):
+    """Section 3: what would replace something in use is refused."""
+    prepared(pool)
+    with user(pool.device("a@live")):
+        with pool.refuses(INVALID):
+            pool.commit("a")
+    pool.commit("a")
+    assert pool.holds("a", "three")
+
+
+def test_discard_of_used_live_copy_is_refused(pool, user):
+    """Section 3: what would remove something in use is refused."""
+    prepared(pool)
+    with user(pool.device("a@live")):
+        with pool.refuses(INVALID):
+            pool.discard("a")
+    pool.discard("a")
+    assert pool.holds("a", "two")
+
+
+@pytest.mark.parametrize("operation", ["start", "revert", "upload", "wipe",
+                                       "resize", "delete"])
+def test_writer_on_the_head_refuses(pool, operation):
+    """Section 3: also while a domain writes to the head directly."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    (ident,) = pool.revisions("a")
+    calls = {"start": lambda: pool.start("a"),
+             "revert": lambda: pool.revert("a", ident),
+             "upload": lambda: upload(pool, "a", pattern("x")),
+             "wipe": lambda: pool.vol("a").wipe(0),
+             "resize": lambda: pool.vol("a").resize(2 * MIB, 0),
+             "delete": lambda: pool.delete("a")}
+    with qemu(pool.device("a")):
+        with pool.refuses(INVALID):
+            calls[operation]()
+    calls[operation]()
+
+
+def test_writer_on_the_head_refuses_a_commit(pool):
+    """Section 3: commit too."""
+    prepared(pool)
+    with qemu(pool.device("a")):
+        with pool.refuses(INVALID):
+            pool.commit("a")
+    pool.commit("a")
+
+
+def test_loop_device_on_the_head_refuses(pool):
+    """Section 3: a loop device is a user."""
+    pool.create("a", content="one")
+    with loop(pool.device("a")):
+        for call in (lambda: pool.delete("a"),
+                     lambda: pool.vol("a").wipe(0)):
+            with pool.refuses(INVALID):
+                call()
+
+
+def test_clone_of_open_head_works(pool):
+    """Section 3: clones of an open image are crash-consistent."""
+    pool.create("a", content="one")
+    with qemu(pool.device("a")):
+        pool.clone("a", "b")
+    assert pool.holds("b", "one")
+
+
+def test_clone_of_open_live_copy_works(pool, user):
+    """Section 3: a backup of a running machine."""
+    prepared(pool)
+    with user(pool.device("a@live")):
+        pool.clone("a@live", "b")
+    assert pool.holds("b", "three")
+
+
+def test_clone_has_what_the_writer_wrote(pool):
+    """Section 3: crash-consistent: what was written before is in it."""
+    prepared(pool)
+    with qemu(pool.device("a@live")) as process:
+        process.stdin.write("write -P 0x5a 0 65536\nlength\n")
+        process.stdin.flush()
+        while "wrote" not in process.stdout.readline():
+            pass
+        pool.clone("a@live", "b")
+    assert pool.read("b")[:65536] == b"\x5a" * 65536
+
+
+def test_open_image_is_not_copied_where_it_cannot_be_cloned(pools, ext4):
+    """Section 3: required='no': refused while it is open."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", content="one")
+    pool.start("a")
+    with qemu(pool.device("a@live")):
+        with pool.refuses(INVALID):
+            pool.clone("a@live", "b")
+    pool.clone("a@live", "b")
+
+
+def test_pin_of_open_head_works(pool):
+    """Section 6: revisions that users ask for are clones."""
+    pool.create("a", content="one")
+    with qemu(pool.device("a")):
+        pool.pin("a", "w")
+    assert pool.holds("a@w", "one")
+
+
+def test_reader_of_the_head_allows_a_start(pool):
+    """A start replaces nothing that a reader reads."""
+    pool.create("a", content="one")
+    with qemu(pool.device("a"), readonly=True):
+        pool.start("a")
+    assert pool.holds("a@live", "one")
+
+
+@pytest.mark.parametrize("kind", ["qemu", "loop"])
+def test_retention_defers_a_used_revision(pool, kind):
+    """Section 3: retention defers what is in use (N02, N21)."""
+    first = prepared(pool)
+    path = pool.device(f"a@{first}")
+    user = (qemu(path, readonly=True) if kind == "qemu" else loop(path))
+    with user:
+        pool.commit("a")
+        assert first in pool.revisions("a")
+        assert pool.holds(f"a@{first}", "one")
+    pool.cycle("a", "four")
+    assert first not in pool.revisions("a")
+    assert len(pool.revisions("a")) == 1
+
+
+def test_delete_of_a_used_revision_is_refused(pool, user):
+    """Section 3: what would remove something in use is refused."""
+    first = prepared(pool)
+    with user(pool.device(f"a@{first}")):
+        with pool.refuses(INVALID):
+            pool.delete(f"a@{first}")
+    pool.delete(f"a@{first}")
+
+
+def test_delete_with_a_used_revision_is_refused(pool):
+    """Section 3: all or nothing: the head stays too."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    (first,) = pool.revisions("a")
+    with qemu(pool.device(f"a@{first}")):
+        with pool.refuses(INVALID):
+            pool.delete("a")
+
+
+def test_lower_keep_defers_a_used_revision(pool):
+    """Section 3: retention defers what is in use, at redefine as well."""
+    first = prepared(pool)
+    with loop(pool.device(f"a@{first}")):
+        pool.redefine("a", keep=0)
+        assert pool.files.revision_ids("a") == [first]
+
+
+def test_lock_is_taken_for_the_switch(pool):
+    """Section 3: image locks, taken and not merely tested."""
+    prepared(pool)
+    with qemu(pool.device("a@live"), readonly=True):
+        with contextlib.suppress(libvirt.libvirtError):
+            pool.commit("a")
+    assert pool.holds("a", "two") or pool.holds("a", "three")
+
+
+def test_qemu_can_open_after_every_operation(pool):
+    """No lock of ours stays behind."""
+    first = prepared(pool)
+    pool.commit("a")
+    pool.revert("a", pool.revisions("a")[-1])
+    pool.clone("a", "b")
+    pool.start("a")
+    assert first
+    for name in ("a", "b", "a@live"):
+        with qemu(pool.device(name)) as process:
+            process.stdin.write("write 0 4096\nlength\n")
+            process.stdin.flush()
+            assert "wrote" in process.stdout.readline()
+
+
+def test_used_qcow2_head_refuses(pool):
+    """QEMU's locks on a qcow2 image are the same."""
+    pool.create("q", 4 * MIB, fmt="qcow2")
+    with qemu(pool.device("q")):
+        with pool.refuses(INVALID):
+            pool.delete("q")
+
+
+def test_refresh_while_in_use(pool, user):
+    """Section 6: a refresh never removes what is in use."""
+    prepared(pool)
+    with user(pool.device("a@live")):
+        with pool.untouched():
+            pool.refresh()
+    assert pool.dirty("a")
+
+
+def test_stream_on_the_head_defers_the_removal(pool):
+    """Section 3: a stream is a user: revert while an export is open (H1)."""
+    pool.create("a", 8 * MIB, content="one", keep=1)
+    pool.cycle("a", "two")
+    stream = begin_download(pool, f"a@{pool.revisions('a')[0]}")
+    start = stream.recv(1000)
+    for tag in ("three", "four", "five"):
+        pool.cycle("a", tag)
+    assert start + receive(stream) == pattern("one", 8 * MIB)
+    stream.finish()
+
+
+def test_delete_of_streamed_revision_is_refused_or_safe(pool):
+    """N02: refused, or the exporter still reads intact bytes."""
+    pool.create("a", 8 * MIB, content="one")
+    pool.cycle("a", "two")
+    (ident,) = pool.revisions("a")
+    stream = begin_download(pool, f"a@{ident}")
+    start = stream.recv(1000)
+    try:
+        with refused(INVALID):
+            pool.delete(f"a@{ident}")
+    except pytest.fail.Exception:
+        assert ident not in pool.revisions("a")
+    assert start + receive(stream) == pattern("one", 8 * MIB)
+    stream.finish()

@@ -1,0 +1,442 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""vol-upload and vol-download (design section 3)."""
+
+import os
+import subprocess
+import sys
+import time
+
+import libvirt
+import pytest
+
+from reflinkpool import (INVALID, MIB, Pool, pattern, refused, volume_xml,
+                         wait_for)
+from streams import abort, begin_download, download, receive, upload
+
+
+def test_upload_replaces_the_content(pool):
+    """Section 3: upload A."""
+    pool.create("a", content="one")
+    upload(pool, "a", pattern("two"))
+    assert pool.holds("a", "two")
+
+
+def test_former_state_becomes_a_revision(pool):
+    """Section 3: its former state becomes a revision (L30)."""
+    pool.create("a", content="one")
+    upload(pool, "a", pattern("two"))
+    (ident,) = pool.revisions("a")
+    assert pool.holds(f"a@{ident}", "one")
+
+
+def test_upload_prunes_as_retention_says(pool):
+    """Section 2: keep unpinned revisions stay."""
+    pool.create("a", content="0", keep=2)
+    for number in range(1, 5):
+        upload(pool, "a", pattern(str(number)))
+    assert [pool.holds(f"a@{i}", t)
+            for i, t in zip(pool.revisions("a"), "23")] == [True, True]
+
+
+def test_head_changes_only_at_finish(pool):
+    """Section 3: the head changes once, inside the stream's finish."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    assert pool.holds("a", "one")
+    assert pool.revisions("a") == []
+    stream.finish()
+    assert pool.holds("a", "two")
+
+
+def test_upload_is_no_live_copy(pool):
+    """Section 5: staging is not the live copy."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    assert not pool.dirty("a") and not pool.has("a@live")
+    abort(stream)
+
+
+def test_abort_leaves_the_head(pool):
+    """Section 3: an abort leaves the head as it was (L31)."""
+    pool.create("a", content="one")
+    with pool.untouched():
+        abort(upload(pool, "a", pattern("two"), finish=False))
+        wait_for(lambda: not pool.files.leftovers(), what="staging removed")
+    assert pool.revisions("a") == []
+
+
+def test_upload_works_after_an_abort(pool):
+    """H6: a stale import never blocks."""
+    pool.create("a", content="one")
+    abort(upload(pool, "a", pattern("two"), finish=False))
+    upload(pool, "a", pattern("three"))
+    assert pool.holds("a", "three")
+
+
+def test_disconnect_leaves_the_head(pool, daemon):
+    """Section 3: a disconnect leaves the head as it was."""
+    pool.create("a", content="one")
+    code = ("import sys, libvirt, os\n"
+            "c = libvirt.open(sys.argv[1])\n"
+            "v = c.storagePoolLookupByName(sys.argv[2])"
+            ".storageVolLookupByName('a')\n"
+            "s = c.newStream(0)\n"
+            "v.upload(s, 0, 0, 0)\n"
+            "s.send(b'x' * 200000)\n"
+            "os._exit(0)\n")
+    subprocess.run([sys.executable, "-c", code, daemon.uri, pool.name],
+                   check=True)
+    wait_for(lambda: not pool.files.leftovers(), what="staging removed")
+    assert pool.holds("a", "one") and pool.revisions("a") == []
+
+
+def test_dead_daemon_leaves_the_head(pool, daemon):
+    """Section 3: a dead daemon leaves the head as it was; no leftovers."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    daemon.kill()
+    abort(stream)
+    daemon.restart()
+    pool.virt.create(0)
+    assert pool.holds("a", "one") and pool.revisions("a") == []
+    assert pool.files.leftovers() == []
+    upload(pool, "a", pattern("three"))
+    assert pool.holds("a", "three")
+
+
+def test_offset_and_length(pool):
+    """Section 3: offset, length and the size keep their stock meaning."""
+    pool.create("a", 4 * MIB, content="one")
+    upload(pool, "a", pattern("new"), offset=2 * MIB, length=MIB)
+    old = pattern("one", 4 * MIB)
+    assert pool.read("a") == old[:2 * MIB] + pattern("new") + old[3 * MIB:]
+
+
+def test_shorter_upload_keeps_the_size(pool):
+    """libvirt-review 11: a plain upload keeps the rest of the image."""
+    pool.create("a", 4 * MIB, content="one")
+    upload(pool, "a", pattern("new"))
+    assert pool.read("a") == pattern("new") + pattern("one", 4 * MIB)[MIB:]
+    assert pool.size("a") == 4 * MIB
+
+
+def test_more_than_length_is_an_error(pool):
+    """Stock: no more than length can be sent."""
+    pool.create("a", 4 * MIB, content="one")
+    with pytest.raises(libvirt.libvirtError):
+        upload(pool, "a", pattern("new", 2 * MIB), length=MIB)
+    assert pool.holds("a", "one")
+
+
+def test_offset_beyond_the_end(pool):
+    """An offset beyond the end is either an error or a grown head."""
+    pool.create("a", content="one")
+    try:
+        upload(pool, "a", pattern("x", 4096), offset=2 * MIB)
+    except libvirt.libvirtError:
+        assert pool.holds("a", "one")
+        return
+    assert pool.read("a")[:MIB] == pattern("one")
+
+
+def test_empty_upload(pool):
+    """Nothing sent, nothing changed in content (G20)."""
+    pool.create("a", content="one")
+    upload(pool, "a", b"")
+    assert pool.holds("a", "one")
+
+
+def test_sparse_upload_by_virsh(pool, tmp_path):
+    """Section 3: sparse streams; holes of the file are holes."""
+    pool.create("a", 16 * MIB, content="one")
+    file = tmp_path / "sparse"
+    with open(file, "wb") as out:
+        out.truncate(16 * MIB)
+        out.seek(8 * MIB)
+        out.write(pattern("mid"))
+    pool.daemon.virsh("vol-upload", "a", str(file), "--pool", pool.name,
+                      "--sparse")
+    data = pool.read("a")
+    assert data[8 * MIB:9 * MIB] == pattern("mid")
+    assert not any(data[:8 * MIB]) and not any(data[9 * MIB:])
+    assert os.stat(pool.files.head("a")).st_blocks * 512 < 4 * MIB
+
+
+def test_plain_upload_by_virsh(pool, tmp_path):
+    """Section 1: an unmodified virsh."""
+    pool.create("a", content="one")
+    file = tmp_path / "plain"
+    file.write_bytes(pattern("two"))
+    pool.daemon.virsh("vol-upload", "a", str(file), "--pool", pool.name)
+    assert pool.holds("a", "two")
+    assert len(pool.revisions("a")) == 1
+
+
+def test_refused_while_dirty(pool):
+    """Section 3: refused while dirty (G19)."""
+    pool.create("a", content="one")
+    pool.start("a")
+    with pool.refuses(INVALID):
+        upload(pool, "a", pattern("two"))
+
+
+def test_finish_is_refused_when_the_volume_changed(pool):
+    """Section 3: refused when at finish the volume has changed."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    try:
+        pool.cycle("a", "three")
+    except libvirt.libvirtError:
+        # As good: the other operation is the one that is refused.
+        stream.finish()
+        assert pool.holds("a", "two")
+        return
+    with refused():
+        stream.finish()
+    assert pool.holds("a", "three")
+
+
+def test_start_during_an_upload_is_consistent(pool):
+    """Section 3: either the start or the finish is refused."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    try:
+        pool.start("a")
+    except libvirt.libvirtError as error:
+        assert error.get_error_code() == INVALID
+        stream.finish()
+        assert pool.holds("a", "two")
+        return
+    with refused():
+        stream.finish()
+    assert pool.holds("a", "one") and pool.dirty("a")
+
+
+def test_delete_during_an_upload_is_consistent(pool):
+    """Section 3: what a stream uses is not deleted."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    with refused(INVALID):
+        pool.delete("a")
+    stream.finish()
+    assert pool.holds("a", "two")
+
+
+def test_second_upload_is_refused_meanwhile(pool):
+    """Section 3: a stream uses the volume."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    with refused(INVALID):
+        upload(pool, "a", pattern("three"))
+    stream.finish()
+    assert pool.holds("a", "two")
+
+
+def test_refresh_during_an_upload(pool):
+    """Section 6: a refresh never removes work in progress."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    pool.refresh()
+    pool.refresh()
+    stream.finish()
+    assert pool.holds("a", "two")
+
+
+def test_pool_stop_during_an_upload(pool):
+    """libvirt-review 10: nothing holds the pool while a stream runs."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    try:
+        pool.virt.destroy()
+    except libvirt.libvirtError:
+        stream.finish()
+        assert pool.holds("a", "two")
+        return
+    try:
+        stream.finish()
+    except libvirt.libvirtError:
+        pass
+    pool.virt.create(0)
+    assert pool.holds("a", "one") or pool.holds("a", "two")
+    assert pool.files.leftovers() == []
+
+
+def test_upload_to_the_live_copy_writes_in_place(pool):
+    """Section 3: upload to A@live writes in place."""
+    pool.create("a", content="one")
+    pool.start("a")
+    inode = os.stat(pool.files.live("a")).st_ino
+    upload(pool, "a@live", pattern("two"))
+    assert os.stat(pool.files.live("a")).st_ino == inode
+    assert pool.holds("a@live", "two") and pool.holds("a", "one")
+    pool.commit("a")
+    assert pool.holds("a", "two")
+
+
+def test_upload_without_space_reports_the_error(pools, small):
+    """Section 3: finish reports every write error (libvirt-review 8)."""
+    pool = pools(small).up()
+    pool.create("a", content="one")
+    pool.create("big", 600 * MIB)
+    block = pattern("fill", 8 * MIB)
+    with refused():
+        upload(pool, "big", block * 70)
+    wait_for(lambda: not pool.files.leftovers(), what="staging removed")
+    assert pool.blank("big") and pool.revisions("big") == []
+    assert pool.holds("a", "one")
+    upload(pool, "a", pattern("two"))
+    assert pool.holds("a", "two")
+
+
+def test_last_write_error_is_reported(pools, small):
+    """libvirt-review 8: stock loses the last one, for every end of space."""
+    pool = pools(small).up()
+    pool.create("a", 64 * MIB)
+    fill = small + "/fill"
+    data = pattern("tail", 4 * MIB)
+    with open(fill, "wb") as file:
+        free = os.statvfs(small).f_bavail * os.statvfs(small).f_frsize
+        os.posix_fallocate(file.fileno(), 0, free - 3 * MIB)
+    try:
+        upload(pool, "a", data)
+    except libvirt.libvirtError:
+        assert pool.blank("a")
+    else:
+        assert pool.read("a")[:4 * MIB] == data
+    os.unlink(fill)
+    pool.refresh()
+    assert pool.files.leftovers() == []
+
+
+def test_upload_keeps_the_permissions(pool):
+    """Section 5: a switch carries owner and mode over."""
+    pool.create("a", target="<permissions><mode>0640</mode><owner>12</owner>"
+                            "<group>34</group></permissions>")
+    upload(pool, "a", pattern("two"))
+    info = os.stat(pool.files.head("a"))
+    assert (info.st_mode & 0o777, info.st_uid, info.st_gid) == (0o640, 12, 34)
+
+
+def test_upload_never_guesses_a_format(pool):
+    """Section 5: a raw volume stays raw, whatever is uploaded."""
+    pool.create("q", 2 * MIB, fmt="qcow2")
+    image = pool.read("q")
+    pool.create("a", 4 * MIB)
+    upload(pool, "a", image)
+    pool.refresh()
+    assert pool.dump("a").find("target/format").get("type") == "raw"
+    assert pool.size("a") == 4 * MIB
+
+
+# Downloads
+
+
+def test_download(pool):
+    """Section 3: download."""
+    pool.create("a", content="one")
+    assert download(pool, "a") == pattern("one")
+
+
+def test_download_offset_and_length(pool):
+    """Stock meaning of offset and length."""
+    pool.create("a", 4 * MIB, content="one")
+    got = download(pool, "a", offset=MIB + 5, length=1000)
+    assert got == pattern("one", 4 * MIB)[MIB + 5:MIB + 1005]
+
+
+def test_download_of_every_kind(pool):
+    """Section 8.0: download from a revision works with stock tools."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    pool.pin("a", "w")
+    pool.start("a")
+    pool.write("a@live", pattern("three"))
+    (ident,) = pool.revisions("a")
+    assert download(pool, f"a@{ident}") == pattern("one")
+    assert download(pool, "a@w") == pattern("two")
+    assert download(pool, "a@live") == pattern("three")
+
+
+def test_download_is_stable_over_commits(pool):
+    """Section 3: a stable image, even while commits go on."""
+    size = 16 * MIB
+    pool.create("a", size, content="one")
+    stream = begin_download(pool, "a")
+    head = stream.recv(100000)
+    for tag in ("two", "three", "four"):
+        pool.cycle("a", tag)
+    rest = receive(stream)
+    stream.finish()
+    assert head + rest == pattern("one", size)
+
+
+def test_download_of_dirty_volume_is_the_committed_state(pool):
+    """Qubes 1.2: an export while running yields the pre-start state."""
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    assert download(pool, "a") == pattern("one")
+
+
+def test_download_of_the_live_copy_is_stable(pool):
+    """Section 3: a stable image."""
+    size = 32 * MIB
+    pool.create("a", size, content="one")
+    pool.start("a")
+    stream = begin_download(pool, "a@live")
+    first = stream.recv(1000)
+    pool.write("a@live", pattern("two", size))
+    rest = receive(stream)
+    stream.finish()
+    assert first + rest == pattern("one", size)
+
+
+def test_sparse_download_by_virsh(pool, tmp_path):
+    """Section 3: sparse streams supported."""
+    pool.create("a", 64 * MIB)
+    pool.write("a", pattern("x"), 32 * MIB)
+    file = tmp_path / "out"
+    pool.daemon.virsh("vol-download", "a", str(file), "--pool", pool.name,
+                      "--sparse")
+    assert file.read_bytes() == pool.read("a")
+    assert os.stat(file).st_blocks * 512 <= 2 * MIB
+
+
+def test_aborted_download_leaves_nothing(pool):
+    """No leftovers of a stable image."""
+    pool.create("a", 16 * MIB, content="one")
+    with pool.untouched():
+        stream = begin_download(pool, "a")
+        stream.recv(1000)
+        abort(stream)
+        time.sleep(0.2)
+    pool.cycle("a", "two")
+    assert pool.holds("a", "two")
+
+
+def test_stream_close_on_stopped_pool(pool):
+    """libvirt-review 10: a stream's close does not revive a stopped pool."""
+    pool.create("a", 16 * MIB, content="one")
+    stream = begin_download(pool, "a")
+    stream.recv(1000)
+    try:
+        pool.virt.destroy()
+    except libvirt.libvirtError:
+        abort(stream)
+        return
+    abort(stream)
+    time.sleep(0.3)
+    assert not pool.virt.isActive()
+    pool.virt.create(0)
+    assert pool.names() == ["a"]
+
+
+def test_copy_while_target_is_downloaded(pools):
+    """Two pools: a download from one, a copy to the other."""
+    one, two = pools().up(), pools().up()
+    one.create("a", 8 * MIB, content="one")
+    stream = begin_download(one, "a")
+    Pool.create_from(two, one.vol("a"), "b", xml=volume_xml("b", 8 * MIB))
+    assert receive(stream) == pattern("one", 8 * MIB)
+    stream.finish()
+    assert two.holds("b", "one")
