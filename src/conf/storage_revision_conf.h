@@ -26,6 +26,62 @@ typedef enum {
 
 VIR_ENUM_DECL(virStorageRevActivation);
 
+/* The file system of an fspool. The first two are where libvirt's parser of <protocol> expects them. */
+typedef enum {
+    VIR_STORAGE_REV_FSPOOL_AUTO = VIR_STORAGE_POOL_NETFS_AUTO,
+    VIR_STORAGE_REV_FSPOOL_NFS = VIR_STORAGE_POOL_NETFS_NFS,
+    VIR_STORAGE_REV_FSPOOL_EXT4,
+    VIR_STORAGE_REV_FSPOOL_XFS,
+    VIR_STORAGE_REV_FSPOOL_BTRFS,
+
+    VIR_STORAGE_REV_FSPOOL_LAST,
+} virStorageRevFspoolFormat;
+
+VIR_ENUM_DECL(virStorageRevFspoolFormat);
+
+/* Rows of storage_conf.c's table of pool types, in its terms. No part of the source is mandatory for all pools of a
+ * type but what virStorageRevPoolParseXML() asks for. */
+#define VIR_STORAGE_REV_POOL_TYPE_INFO \
+    {.poolType = VIR_STORAGE_POOL_QUBES_THIN, \
+     .poolOptions = { \
+         .flags = (VIR_STORAGE_POOL_SOURCE_NAME | \
+                   VIR_STORAGE_POOL_SOURCE_DEVICE), \
+         .ns = { .free = virStorageRevPoolFree }, \
+     }, \
+     .volOptions = { \
+         .defaultFormat = VIR_STORAGE_FILE_RAW, \
+         .lastFormat = VIR_STORAGE_FILE_LAST, \
+         .formatFromString = virStorageVolumeFormatFromString, \
+         .formatToString = virStorageFileFormatTypeToString, \
+     }, \
+    }, \
+    {.poolType = VIR_STORAGE_POOL_REFLINK, \
+     .poolOptions = { \
+         .ns = { .free = virStorageRevPoolFree }, \
+     }, \
+     .volOptions = { \
+         .defaultFormat = VIR_STORAGE_FILE_RAW, \
+         .lastFormat = VIR_STORAGE_FILE_LAST, \
+         .formatFromString = virStorageVolumeFormatFromString, \
+         .formatToString = virStorageFileFormatTypeToString, \
+     }, \
+    }, \
+    {.poolType = VIR_STORAGE_POOL_FSPOOL, \
+     .poolOptions = { \
+         .defaultFormat = VIR_STORAGE_REV_FSPOOL_AUTO, \
+         .lastFormat = VIR_STORAGE_REV_FSPOOL_LAST, \
+         .ns = { .free = virStorageRevPoolFree }, \
+         .formatFromString = virStorageRevFspoolFormatTypeFromString, \
+         .formatToString = virStorageRevFspoolFormatTypeToString, \
+     }, \
+     .volOptions = { \
+         .defaultFormat = VIR_STORAGE_FILE_DIR, \
+         .lastFormat = VIR_STORAGE_FILE_LAST, \
+         .formatFromString = virStorageVolumeFormatFromString, \
+         .formatToString = virStorageFileFormatTypeToString, \
+     }, \
+    },
+
 /* Use of a thin pool, in bytes; output only. */
 typedef struct _virStorageRevThinUse virStorageRevThinUse;
 struct _virStorageRevThinUse {
@@ -115,6 +171,10 @@ virStorageRevPoolFree(void *data);
 
 int
 virStorageRevPoolKeep(virStoragePoolDef *def);
+
+int
+virStorageRevKeepParseXML(xmlNodePtr node,
+                          int *keep);
 
 int
 virStorageRevPoolParseXML(virStoragePoolDef *def,

@@ -22,6 +22,9 @@
 #define VIR_STORAGE_REV_WORD_CHARS \
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
+/* What LVM takes for names */
+#define VIR_STORAGE_REV_LVM_CHARS VIR_STORAGE_REV_WORD_CHARS "+."
+
 
 /**
  * virStorageRevTextIsPrintable:
@@ -275,4 +278,21 @@ virStorageRevVolumeNameCheck(const char *volume,
     virReportError(VIR_ERR_INVALID_ARG,
                    _("invalid volume name '%1$s': %2$s"), quoted, _(problem));
     return -1;
+}
+
+
+/**
+ * virStorageRevLVMNameIsValid:
+ * @name: name of a volume group or logical volume
+ *
+ * A '-' in front is refused by LVM as well, and would make an option of it on the way there.
+ *
+ * Returns true if LVM would take @name
+ */
+bool
+virStorageRevLVMNameIsValid(const char *name)
+{
+    return *name && *name != '-' &&
+        !name[strspn(name, VIR_STORAGE_REV_LVM_CHARS)] &&
+        STRNEQ(name, ".") && STRNEQ(name, "..");
 }

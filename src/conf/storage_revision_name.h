@@ -60,3 +60,6 @@ virStorageRevVolumeNameProblem(const char *volume,
 int
 virStorageRevVolumeNameCheck(const char *volume,
                              bool nested);
+
+bool
+virStorageRevLVMNameIsValid(const char *name);
