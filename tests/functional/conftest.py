@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from crashrig import Rig, build_stepper
 from daemon import Daemon, Watchdog
 from filesystems import MIB, Workspace
 from reflinkpool import Pool
@@ -84,6 +85,20 @@ def small(workspace, filesystem, request):
     yield where
     workspace.umount(where)
     os.unlink(image)
+
+
+@pytest.fixture(scope="session")
+def stepper(workspace):
+    """The compiled stepper."""
+    return build_stepper(workspace.path)
+
+
+@pytest.fixture(scope="session", params=["xfs", "btrfs"])
+def rig(request, workspace, daemon, stepper):
+    """A file system whose every state can be looked at."""
+    a_rig = Rig(workspace, daemon, request.param, stepper)
+    yield a_rig
+    a_rig.close()
 
 
 @pytest.fixture

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every operation that changes a pool, as crash and fault tests run it."""
+
+import libvirt
+
+from reflinkpool import MIB, pattern, snapshot_of, volume_xml
+from streams import upload
+
+WITH_PINS = libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS
+SHRINK = libvirt.VIR_STORAGE_VOL_RESIZE_SHRINK
+
+
+class Operation:
+    """prepare, run; which states are the old or the new one."""
+
+    def __init__(self, name, prepare, run, between=None):
+        self.name, self.prepare, self.run = name, prepare, run
+        self._between = between
+
+    def accepts(self, seen, before, after):
+        """Whether a crash may leave this."""
+        return seen in (before, after) or (
+            self._between is not None and self._between(seen, before, after))
+
+    def complete(self, seen, before, after):
+        """Whether a call that returned success may leave this."""
+        return self.accepts(seen, before, after) and seen != before
+
+    @staticmethod
+    def use(pool):
+        """Afterwards the volume can be started, written and committed."""
+        name = "a" if pool.has("a") else None
+        if pool.has("a@live"):
+            if name is None:
+                pool.commit("a")
+            else:
+                pool.discard("a")
+        if not pool.has("a"):
+            pool.create("a", content="fresh")
+        seen = pool.files.revision_ids("a")
+        pool.redefine("a", keep=9)
+        pool.cycle("a", "used")
+        assert pool.holds("a", "used")
+        new = [i for i in pool.revisions("a") if i not in seen]
+        assert len(new) == 1 and new[0] > max(seen, default=0), (seen, new)
+        pool.cycle("a", "used again")
+        pool.refresh()
+        assert pool.holds("a", "used again")
+        assert pool.files.leftovers() == []
+
+
+def one(pool, **options):
+    """A volume."""
+    pool.create("a", content="one", **options)
+
+
+def two(pool, keep=3):
+    """A volume with two revisions."""
+    pool.create("a", content="one", keep=keep)
+    pool.cycle("a", "two")
+    pool.cycle("a", "three")
+
+
+def running(pool, keep=3):
+    """A volume with two revisions and a written live copy."""
+    two(pool, keep)
+    pool.start("a")
+    pool.write("a@live", pattern("live"))
+
+
+def quiet(pool):
+    """A volume without a precache."""
+    two(pool)
+    pool.redefine("a")
+    pool.write("a", pattern("four"))
+    pool.refresh()
+
+
+def precached(pool):
+    """A volume with a precache."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two", old=True)
+    pool.wait_precache("a")
+
+
+def pair(pool):
+    """Another volume beside it."""
+    two(pool)
+    pool.create("x", 2 * MIB, content="staged")
+
+
+def pinned(pool):
+    two(pool)
+    pool.pin("a", "w")
+
+
+def sourced(pool):
+    two(pool)
+    pool.create("n", None, lifecycle=snapshot_of("a"))
+
+
+def first(pool):
+    return pool.revisions("a")[0]
+
+
+def unpruned(seen, before, after):
+    """The new state, with revisions that were to go still there."""
+    extra = {k: v for k, v in seen.items() if k not in after}
+    rest = {k: v for k, v in seen.items() if k in after}
+    return rest == after and all(before.get(k) == v and "@" in k
+                                 for k, v in extra.items())
+
+
+def partly_deleted(seen, before, after):
+    """Deleting goes revisions first, then the head."""
+    if "a" not in seen:
+        return False
+    return all(before.get(k) == v for k, v in seen.items()) and (
+        seen["a"] == before["a"])
+
+
+def other_pool_volume(pool):
+    """A volume of a stock pool, outside the file system under test."""
+    conn = pool.daemon.conn
+    folder = pool.path.rsplit("/", 2)[0] + "/stock-source"
+    try:
+        stock = conn.storagePoolLookupByName("rig-source")
+    except libvirt.libvirtError:
+        stock = conn.storagePoolDefineXML(
+            "<pool type='dir'><name>rig-source</name><target><path>"
+            f"{folder}</path></target></pool>", 0)
+        stock.build(0)
+    if not stock.isActive():
+        stock.create(0)
+    try:
+        return stock.storageVolLookupByName("far.raw")
+    except libvirt.libvirtError:
+        vol = stock.createXML(volume_xml("far.raw", MIB, fmt="raw"), 0)
+        with open(vol.path(), "r+b") as file:
+            file.write(pattern("far"))
+        return vol
+
+
+def copy_far(pool):
+    pool.create_from(other_pool_volume(pool), "b", xml=volume_xml("b"))
+
+
+OPERATIONS = [
+    Operation("create", one, lambda p: p.create("b")),
+    Operation("create-preallocated", one,
+              lambda p: p.create("b", allocation=MIB)),
+    Operation("create-nested", one, lambda p: p.create("d/e/b")),
+    Operation("create-qcow2", one, lambda p: p.create("b", fmt="qcow2")),
+    Operation("create-snapshot", two,
+              lambda p: p.create("b", None, lifecycle=snapshot_of("a"))),
+    Operation("clone", two, lambda p: p.clone("a", "b")),
+    Operation("clone-revision", two,
+              lambda p: p.clone(f"a@{first(p)}", "b")),
+    Operation("start", quiet, lambda p: p.start("a")),
+    Operation("start-precached", precached, lambda p: p.start("a")),
+    Operation("start-snapshot", sourced, lambda p: p.start("n")),
+    Operation("stage", pair, lambda p: p.stage("x", "a")),
+    Operation("commit", running, lambda p: p.commit("a")),
+    Operation("commit-prune", lambda p: running(p, keep=2),
+              lambda p: p.commit("a"), unpruned),
+    Operation("commit-keep-0", lambda p: running(p, keep=0),
+              lambda p: p.commit("a"), unpruned),
+    Operation("discard", running, lambda p: p.discard("a")),
+    Operation("revert", two, lambda p: p.revert("a", first(p))),
+    Operation("pin", two, lambda p: p.pin("a", "word")),
+    Operation("redefine", two, lambda p: p.redefine("a", keep=4)),
+    Operation("redefine-prune", two, lambda p: p.redefine("a", keep=1),
+              unpruned),
+    Operation("grow", two, lambda p: p.vol("a").resize(2 * MIB, 0)),
+    Operation("shrink", two, lambda p: p.vol("a").resize(MIB // 2, SHRINK)),
+    Operation("resize-live", running,
+              lambda p: p.vol("a").resize(2 * MIB, 0)),
+    Operation("upload", two, lambda p: upload(p, "a", pattern("sent"))),
+    Operation("wipe", two, lambda p: p.vol("a").wipe(0)),
+    Operation("delete", two, lambda p: p.delete("a"), partly_deleted),
+    Operation("delete-pinned", pinned, lambda p: p.delete("a", WITH_PINS),
+              partly_deleted),
+    Operation("delete-revision", two, lambda p: p.delete(f"a@{first(p)}")),
+    Operation("copy-between-pools", one, copy_far),
+]
+
+BY_NAME = {o.name: o for o in OPERATIONS}
+NAMES = [o.name for o in OPERATIONS]
