@@ -256,6 +256,12 @@ virStorageRevPoolParseXML(virStoragePoolDef *def,
                                &pool->reflinkRequired) < 0)
         goto cleanup;
 
+    if (!g_path_is_absolute(def->target.path)) {
+        virReportError(VIR_ERR_XML_ERROR,
+                       _("target path '%1$s' is not absolute"), def->target.path);
+        goto cleanup;
+    }
+
     if (def->type == VIR_STORAGE_POOL_QUBES_THIN &&
         virStorageRevPoolParseThin(def, pool, ctxt) < 0)
         goto cleanup;
