@@ -378,7 +378,7 @@ virStorageRevMetaParse(const char *text,
 
     virStorageRevMetaClear(meta);
 
-    if (len > VIR_STORAGE_REV_META_READ_MAX || memchr(text, '\0', len))
+    if (len == 0 || len > VIR_STORAGE_REV_META_READ_MAX || memchr(text, '\0', len))
         return -1;
 
     copy = g_strndup(text, len);
