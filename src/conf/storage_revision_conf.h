@@ -108,6 +108,7 @@ struct _virStorageRevPool {
     char *sourceVolume;
 
     /* What the backend knows about the running pool; not XML. */
+    bool starting;                   /* the next refresh is that of a pool start */
     void *runtime;
     GDestroyNotify runtimeFree;
 };
