@@ -1,0 +1,361 @@
+/*
+ * storage_backend_reflink.c: storage backend for image files that the file system clones
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <mntent.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+
+#include "storage_backend_reflink.h"
+
+#include "storage_backend.h"
+#include "storage_reflink_content.h"
+#include "storage_reflink_file.h"
+#include "storage_reflink_name.h"
+#include "storage_reflink_scan.h"
+#include "storage_reflink_volume.h"
+#include "storage_revision_pool.h"
+#include "storage_util.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virstring.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_backend_reflink");
+
+/* One block of whatever file system: less lies inside the inode of some, which share nothing of it. */
+#define PROBE_SIZE (64 * 1024)
+
+#define MOUNT_LINE_MAX (16 * 1024)
+
+
+static int
+virStorageBackendReflinkCheck(virStoragePoolObj *obj,
+                              bool *active)
+{
+    *active = virFileIsDir(virStoragePoolObjGetDef(obj)->target.path);
+    return 0;
+}
+
+
+/* Tries what the pool relies on, on files without names. Returns 0, or -1 with errno and the name of what failed. */
+static int
+virStorageBackendReflinkProbe(int dirfd,
+                              bool cloneRequired,
+                              const char **missing)
+{
+    VIR_AUTOCLOSE from = virStorageReflinkOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
+    VIR_AUTOCLOSE to = virStorageReflinkOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
+    g_autofree char *block = g_strnfill(PROBE_SIZE, 'x');
+
+    *missing = N_("unnamed files");
+    if (from < 0 || to < 0)
+        return -1;
+
+    *missing = N_("extended attributes");
+    if (fsetxattr(from, virStorageReflinkAttrName(), "1", 1, 0) < 0)
+        return -1;
+
+    *missing = N_("writing");
+    if (safewrite(from, block, PROBE_SIZE) < 0)
+        return -1;
+
+    *missing = N_("cloning");
+    if (cloneRequired && virStorageReflinkCloneFile(from, to) < 0)
+        return -1;
+    return 0;
+}
+
+
+static int
+virStorageBackendReflinkStart(virStoragePoolObj *obj)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+    virStorageRevPool *pool = virStorageRevPoolGet(def);
+    bool cloneRequired = pool->reflinkRequired != VIR_TRISTATE_BOOL_NO;
+    VIR_AUTOCLOSE dirfd = open(def->target.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const char *missing;
+
+    if (dirfd < 0) {
+        virReportSystemError(errno, _("cannot open the directory '%1$s' of pool '%2$s'"), def->target.path, def->name);
+        return -1;
+    }
+
+    if (virStorageBackendReflinkProbe(dirfd, cloneRequired, &missing) < 0) {
+        if (cloneRequired && STREQ(missing, "cloning") &&
+            (errno == EOPNOTSUPP || errno == ENOTTY || errno == EINVAL || errno == EXDEV)) {
+            virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                           _("the file system of '%1$s' cannot clone files: use Btrfs or XFS for pool '%2$s', or let it make full copies, which take time and space, with <features><reflink required='no'/></features>"),
+                           def->target.path, def->name);
+        } else {
+            virReportSystemError(errno, _("pool '%1$s' needs a directory whose file system can do this: %2$s"),
+                                 def->name, _(missing));
+        }
+        return -1;
+    }
+    pool->starting = true;
+    return 0;
+}
+
+
+/* Is @path, or what of it exists, on Btrfs? */
+static bool
+virStorageBackendReflinkIsBtrfs(const char *path)
+{
+    g_autofree char *ancestor = g_strdup(path);
+    struct statfs fs;
+
+    while (statfs(ancestor, &fs) < 0) {
+        char *slash = strrchr(ancestor, '/');
+
+        if (errno != ENOENT || !slash || slash == ancestor)
+            return false;
+        *slash = '\0';
+    }
+    return fs.f_type == BTRFS_SUPER_MAGIC;
+}
+
+
+/* The directory is kept with all that is in it, as libvirt's own directory pools keep it: nothing is overwritten. They
+ * turn copy-on-write off on Btrfs, though, which would make it impossible to clone what is there already. */
+static int
+virStorageBackendReflinkBuild(virStoragePoolObj *obj,
+                              unsigned int flags)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+    virTristateBool cow = def->features.cow;
+    int ret;
+
+    virCheckFlags(VIR_STORAGE_POOL_BUILD_OVERWRITE |
+                  VIR_STORAGE_POOL_BUILD_NO_OVERWRITE, -1);
+    VIR_EXCLUSIVE_FLAGS_RET(VIR_STORAGE_POOL_BUILD_OVERWRITE,
+                            VIR_STORAGE_POOL_BUILD_NO_OVERWRITE, -1);
+
+    if (virStorageBackendReflinkIsBtrfs(def->target.path))
+        def->features.cow = VIR_TRISTATE_BOOL_YES;
+    ret = virStorageBackendBuildLocal(obj);
+    def->features.cow = cow;
+    return ret;
+}
+
+
+static int
+virStorageBackendReflinkUpdatePool(virStoragePoolObj *obj)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+    struct statvfs vfs;
+
+    if (statvfs(def->target.path, &vfs) < 0) {
+        virReportSystemError(errno, _("cannot tell the size of the file system of '%1$s'"), def->target.path);
+        return -1;
+    }
+    def->capacity = (unsigned long long) vfs.f_frsize * vfs.f_blocks;
+    def->available = (unsigned long long) vfs.f_frsize * vfs.f_bavail;
+    def->allocation = def->capacity - (unsigned long long) vfs.f_frsize * vfs.f_bfree;
+    return 0;
+}
+
+
+static int
+virStorageBackendReflinkReadPerms(virStoragePoolDef *def)
+{
+    struct stat sb;
+
+    if (stat(def->target.path, &sb) < 0) {
+        virReportSystemError(errno, _("cannot read the attributes of '%1$s'"), def->target.path);
+        return -1;
+    }
+    def->target.perms.mode = sb.st_mode & 0777;
+    def->target.perms.uid = sb.st_uid;
+    def->target.perms.gid = sb.st_gid;
+    return 0;
+}
+
+
+/* Called with the pool locked, and its former volumes dropped. */
+static int
+virStorageBackendReflinkRefresh(virStoragePoolObj *obj)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+    virStorageRevPool *pool = virStorageRevPoolGet(def);
+    g_autoptr(virStorageRevContext) ctx = virStorageRevContextNew(def);
+    g_autoptr(virStorageReflinkScan) scan = NULL;
+    GHashTableIter iter;
+    void *family;
+
+    virStorageRevPoolReset(obj);
+    if (!(scan = virStorageReflinkScanPool(ctx)))
+        return -1;
+
+    virStorageReflinkRecover(ctx, scan, pool->starting);
+    pool->starting = false;
+
+    g_hash_table_iter_init(&iter, scan->families);
+    while (g_hash_table_iter_next(&iter, NULL, &family)) {
+        if (virStorageRevPoolPut(obj, family) < 0) {
+            VIR_WARN("volume '%s' of pool '%s' is not listed whole: %s",
+                     ((virStorageRevFamily *) family)->volume, def->name, virGetLastErrorMessage());
+            virResetLastError();
+        }
+    }
+
+    if (virStorageBackendReflinkUpdatePool(obj) < 0 ||
+        virStorageBackendReflinkReadPerms(def) < 0)
+        return -1;
+    return 0;
+}
+
+
+/* Refreshes one volume's sizes, with a single stat(2). Also called for volumes of other pools, which stay as they are,
+ * and while an image is being copied, which is found under its staging name then. */
+static int
+virStorageBackendReflinkRefreshVol(virStoragePoolObj *obj,
+                                   virStorageVolDef *vol)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+    g_autofree char *stage = NULL;
+    struct stat sb;
+
+    if (!virStorageRevVolGet(vol) || !STRPREFIX(vol->target.path, def->target.path))
+        return 0;
+
+    if (vol->building) {
+        g_auto(virStorageRevName) name = { 0 };
+
+        if (virStorageRevNameParse(vol->name, &name) < 0)
+            return -1;
+        stage = g_strdup_printf("%s/%s.img.stage", def->target.path, name.volume);
+    }
+    if (lstat(stage ? stage : vol->target.path, &sb) < 0 || !S_ISREG(sb.st_mode))
+        return 0; /* gone by another hand: the next refresh tells */
+
+    if (vol->target.format == VIR_STORAGE_FILE_RAW && !vol->building)
+        vol->target.capacity = vol->target.physical = sb.st_size;
+    vol->target.allocation = sb.st_blocks * 512ULL;
+    if (def->refresh && def->refresh->volume.allocation == VIR_STORAGE_VOL_DEF_REFRESH_ALLOCATION_CAPACITY)
+        vol->target.allocation = vol->target.capacity;
+
+    virStorageRevPoolUpdateVol(obj, vol);
+    return 0;
+}
+
+
+/* Can the file system at @path clone? Leaves nothing behind. */
+static bool
+virStorageBackendReflinkIsSource(const struct mntent *mount)
+{
+    VIR_AUTOCLOSE dirfd = -1;
+    const char *missing;
+
+    if (hasmntopt(mount, MNTOPT_RO) ||
+        (STRNEQ(mount->mnt_type, "btrfs") && STRNEQ(mount->mnt_type, "xfs") && STRNEQ(mount->mnt_type, "bcachefs")))
+        return false;
+
+    dirfd = open(mount->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dirfd >= 0 && virStorageBackendReflinkProbe(dirfd, true, &missing) == 0;
+}
+
+
+/* Lists mounted file systems that can clone, each as a directory below which a pool can be made. */
+static char *
+virStorageBackendReflinkFindPoolSources(const char *srcSpec G_GNUC_UNUSED,
+                                        unsigned int flags)
+{
+    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
+    struct mntent mount;
+    g_autofree char *line = g_malloc(MOUNT_LINE_MAX);
+    FILE *mounts;
+
+    virCheckFlags(0, NULL);
+
+    if (!(mounts = setmntent("/proc/self/mounts", "r"))) {
+        virReportSystemError(errno, "%s", _("cannot read the list of mounted file systems"));
+        return NULL;
+    }
+
+    virBufferAddLit(&buf, "<sources>\n");
+    virBufferAdjustIndent(&buf, 2);
+    while (getmntent_r(mounts, &mount, line, MOUNT_LINE_MAX)) {
+        if (!virStorageBackendReflinkIsSource(&mount))
+            continue;
+        virBufferAddLit(&buf, "<source>\n");
+        virBufferAdjustIndent(&buf, 2);
+        virBufferEscapeString(&buf, "<dir path='%s'/>\n", mount.mnt_dir);
+        virBufferEscapeString(&buf, "<format type='%s'/>\n", mount.mnt_type);
+        virBufferAdjustIndent(&buf, -2);
+        virBufferAddLit(&buf, "</source>\n");
+    }
+    virBufferAdjustIndent(&buf, -2);
+    virBufferAddLit(&buf, "</sources>\n");
+    endmntent(mounts);
+
+    return virBufferContentAndReset(&buf);
+}
+
+
+static const virStorageRevOps virStorageReflinkOps = {
+    .type = VIR_STORAGE_POOL_REFLINK,
+    .nestedNames = true,
+    .checkName = virStorageReflinkNameCheck,
+    .create = virStorageReflinkCreate,
+    .clone = virStorageReflinkClone,
+    .start = virStorageReflinkStart,
+    .stage = virStorageReflinkStage,
+    .commit = virStorageReflinkCommit,
+    .discard = virStorageReflinkDiscard,
+    .revert = virStorageReflinkRevert,
+    .pin = virStorageReflinkPin,
+    .redefine = virStorageReflinkRedefine,
+    .resize = virStorageReflinkResize,
+    .wipe = virStorageReflinkWipe,
+    .deleteVolume = virStorageReflinkDeleteVolume,
+    .deleteRevision = virStorageReflinkDeleteRevision,
+    .prune = virStorageReflinkPrune,
+    .precache = virStorageReflinkPrecache,
+    .openForDownload = virStorageReflinkOpenForDownload,
+    .openLive = virStorageReflinkOpenLive,
+    .stagingBegin = virStorageReflinkStagingBegin,
+    .stagingFd = virStorageReflinkStagingFd,
+    .stagingCommit = virStorageReflinkStagingCommit,
+    .stagingEnd = virStorageReflinkStagingEnd,
+    .updatePool = virStorageBackendReflinkUpdatePool,
+};
+
+
+const virStorageRevOps *
+virStorageBackendReflinkOps(void)
+{
+    return &virStorageReflinkOps;
+}
+
+
+static virStorageBackend virStorageBackendReflink = {
+    .type = VIR_STORAGE_POOL_REFLINK,
+
+    .findPoolSources = virStorageBackendReflinkFindPoolSources,
+    .checkPool = virStorageBackendReflinkCheck,
+    .startPool = virStorageBackendReflinkStart,
+    .buildPool = virStorageBackendReflinkBuild,
+    .refreshPool = virStorageBackendReflinkRefresh,
+    .deletePool = virStorageBackendDeleteLocal,
+    .refreshVol = virStorageBackendReflinkRefreshVol,
+};
+
+
+int
+virStorageBackendReflinkRegister(void)
+{
+    return virStorageBackendRegister(&virStorageBackendReflink);
+}

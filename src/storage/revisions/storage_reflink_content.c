@@ -1,0 +1,534 @@
+/*
+ * storage_reflink_content.c: what is in an image file, and what is known of it
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#if WITH_SELINUX
+# include <selinux/selinux.h>
+#endif
+
+#include "storage_reflink_content.h"
+
+#include "viralloc.h"
+#include "virbitmap.h"
+#include "vircommand.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "storage_source.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_reflink_content");
+
+/* Large enough for one request to a disk, small enough to skip the zeros between data. */
+#define COPY_BLOCK (256 * 1024)
+
+/* The part of a qcow2 image that names its size and its backing file. */
+#define QCOW2_HEADER_MAX (64 * 1024)
+
+
+const char *
+virStorageReflinkAttrName(void)
+{
+    return geteuid() == 0 ? VIR_STORAGE_REFLINK_ATTR_TRUSTED : VIR_STORAGE_REFLINK_ATTR_USER;
+}
+
+
+/* Makes @to, which is empty, share all extents of @from. Returns 0, or -1 with errno. */
+int
+virStorageReflinkCloneFile(int from,
+                           int to)
+{
+    return ioctl(to, FICLONE, from);
+}
+
+
+static bool
+virStorageReflinkIsZero(const char *buf,
+                        size_t len)
+{
+    return len == 0 || (buf[0] == 0 && memcmp(buf, buf + 1, len - 1) == 0);
+}
+
+
+/* Copies what lies between two offsets, and leaves holes where it is zero. */
+static int
+virStorageReflinkCopyRange(int from,
+                           int to,
+                           off_t start,
+                           off_t end,
+                           char *buf)
+{
+    while (start < end) {
+        size_t want = MIN(COPY_BLOCK, end - start);
+        ssize_t got = pread(from, buf, want, start);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -1;
+        if (got == 0) {
+            errno = EIO; /* it has become shorter */
+            return -1;
+        }
+        if (!virStorageReflinkIsZero(buf, got)) {
+            ssize_t done = 0;
+
+            while (done < got) {
+                ssize_t put = pwrite(to, buf + done, got - done, start + done);
+
+                if (put < 0 && errno == EINTR)
+                    continue;
+                if (put < 0)
+                    return -1;
+                done += put;
+            }
+        }
+        start += got;
+    }
+    return 0;
+}
+
+
+/* Copies data but no holes of a file or a block device. Returns 0, or -1 with errno. */
+static int
+virStorageReflinkCopyFile(int from,
+                          int to)
+{
+    g_autofree char *buf = g_malloc(COPY_BLOCK);
+    off_t size = lseek(from, 0, SEEK_END);
+    off_t data = 0;
+
+    if (size < 0 || ftruncate(to, size) < 0)
+        return -1;
+
+    while (data < size) {
+        off_t hole;
+
+        data = lseek(from, data, SEEK_DATA);
+        if (data < 0 && errno == ENXIO)
+            break;
+        /* what cannot tell data from holes is all data */
+        if (data < 0 && errno != EINVAL)
+            return -1;
+        if (data < 0) {
+            data = 0;
+            hole = size;
+        } else if ((hole = lseek(from, data, SEEK_HOLE)) < 0) {
+            return -1;
+        }
+        if (virStorageReflinkCopyRange(from, to, data, hole, buf) < 0)
+            return -1;
+        data = hole;
+    }
+    return 0;
+}
+
+
+static bool
+virStorageReflinkIsNocow(int fd)
+{
+    int attributes = 0;
+
+    return ioctl(fd, FS_IOC_GETFLAGS, &attributes) == 0 && (attributes & FS_NOCOW_FL);
+}
+
+
+/**
+ * virStorageReflinkFill:
+ * @ctx: pool
+ * @from: image to read
+ * @to: empty image
+ * @name: of the volume to read, for errors
+ *
+ * Clones, or where the file system cannot and the pool does not insist on it, copies.
+ *
+ * Returns 0, or -1 with an error
+ */
+int
+virStorageReflinkFill(virStorageRevContext *ctx,
+                      int from,
+                      int to,
+                      const char *name)
+{
+    if (virStorageReflinkCloneFile(from, to) == 0)
+        return 0;
+
+    if (errno == EINVAL && virStorageReflinkIsNocow(from) != virStorageReflinkIsNocow(to)) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("volume '%1$s' cannot be cloned, since its file has the NOCOW attribute and its pool has not, or the other way round: copy it to a new file in a directory without that attribute (see chattr(1), +C)"),
+                       name);
+        return -1;
+    }
+
+    /* Any other error is the disk's, and not to be covered up by a copy. */
+    if (ctx->cloneRequired ||
+        (errno != EOPNOTSUPP && errno != ENOTTY && errno != EXDEV && errno != EINVAL)) {
+        virReportSystemError(errno, _("cannot clone volume '%1$s'"), name);
+        return -1;
+    }
+    if (virStorageReflinkCopyFile(from, to) < 0) {
+        virReportSystemError(errno, _("cannot copy volume '%1$s'"), name);
+        return -1;
+    }
+    return 0;
+}
+
+
+/**
+ * virStorageReflinkMetaRead:
+ * @fd: image
+ * @meta: initialised; filled where the image has metadata
+ * @whole: set when it has, and it could be read
+ *
+ * Returns 0, or -1 with errno when the attribute cannot be read at all
+ */
+int
+virStorageReflinkMetaRead(int fd,
+                          virStorageRevMeta *meta,
+                          bool *whole)
+{
+    char text[4 * VIR_STORAGE_REV_META_MAX];
+    ssize_t len = fgetxattr(fd, virStorageReflinkAttrName(), text, sizeof(text));
+
+    *whole = false;
+    if (len < 0) {
+        if (errno == ENODATA || errno == EOPNOTSUPP)
+            return 0;
+        if (errno != ERANGE)
+            return -1;
+        len = 0; /* longer than we ever write */
+    }
+
+    if (virStorageRevMetaParse(text, len, meta) < 0)
+        VIR_WARN("an image has metadata that cannot be read, and is taken for one without");
+    else
+        *whole = true;
+    return 0;
+}
+
+
+/* Writes the metadata; it is durable after a sync of the image. */
+int
+virStorageReflinkMetaWrite(int fd,
+                           const virStorageRevMeta *meta,
+                           const char *name)
+{
+    g_autofree char *text = virStorageRevMetaFormat(meta);
+
+    if (!text)
+        return -1;
+    if (fsetxattr(fd, virStorageReflinkAttrName(), text, strlen(text), 0) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot write the metadata of volume '%1$s'"), name);
+    return -1;
+}
+
+
+/* Makes data, size, owner and attributes of an image durable. */
+int
+virStorageReflinkSync(int fd,
+                      const char *name)
+{
+    if (fsync(fd) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot make volume '%1$s' durable"), name);
+    return -1;
+}
+
+
+static int
+virStorageReflinkLabelCopy(int from G_GNUC_UNUSED,
+                           int to G_GNUC_UNUSED,
+                           const char *name G_GNUC_UNUSED)
+{
+#if WITH_SELINUX
+    char *label = NULL;
+    int rc;
+
+    if (fgetfilecon_raw(from, &label) < 0)
+        return 0; /* the file system or the kernel has none */
+
+    rc = fsetfilecon_raw(to, label);
+    freecon(label);
+    if (rc < 0 && errno != EOPNOTSUPP) {
+        virReportSystemError(errno, _("cannot set the security label of volume '%1$s'"), name);
+        return -1;
+    }
+#endif
+    return 0;
+}
+
+
+/* Gives @to owner, group, mode and security label of @from. */
+int
+virStorageReflinkPermsCopy(int from,
+                           int to,
+                           const char *name)
+{
+    struct stat want;
+    struct stat have;
+
+    if (fstat(from, &want) < 0 || fstat(to, &have) < 0 ||
+        ((want.st_uid != have.st_uid || want.st_gid != have.st_gid) &&
+         fchown(to, want.st_uid, want.st_gid) < 0) ||
+        ((want.st_mode & 07777) != (have.st_mode & 07777) &&
+         fchmod(to, want.st_mode & 0777) < 0)) {
+        virReportSystemError(errno, _("cannot set owner and mode of volume '%1$s'"), name);
+        return -1;
+    }
+    return virStorageReflinkLabelCopy(from, to, name);
+}
+
+
+/* Gives a new image owner, group and mode as the XML asks for them; what it leaves out stays as it is. */
+int
+virStorageReflinkPermsSet(int fd,
+                          const virStoragePerms *perms,
+                          const char *name)
+{
+    if (!perms)
+        return 0;
+
+    if (((perms->uid != (uid_t) -1 || perms->gid != (gid_t) -1) && fchown(fd, perms->uid, perms->gid) < 0) ||
+        (perms->mode != (mode_t) -1 && fchmod(fd, perms->mode) < 0)) {
+        virReportSystemError(errno, _("cannot set owner and mode of volume '%1$s'"), name);
+        return -1;
+    }
+    return 0;
+}
+
+
+/* Reads size and backing file from a qcow2 header: the format is recorded, never guessed, and a guest cannot write
+ * there. A broken header makes the volume unusable, but fails no refresh. */
+static void
+virStorageReflinkQcow2Read(int fd,
+                           virStorageRevState *state)
+{
+    g_autofree char *header = g_malloc0(QCOW2_HEADER_MAX);
+    g_autoptr(virStorageSource) source = NULL;
+    ssize_t len = pread(fd, header, QCOW2_HEADER_MAX, 0);
+
+    if (len <= 0 ||
+        !(source = virStorageSourceGetMetadataFromBuf(state->file, header, len, VIR_STORAGE_FILE_QCOW2))) {
+        VIR_WARN("cannot read the qcow2 header of '%s'", state->file);
+        virResetLastError();
+        return;
+    }
+
+    if (source->capacity)
+        state->capacity = source->capacity;
+    VIR_FREE(state->backing);
+    if (source->backingStoreRaw) {
+        state->backing = g_steal_pointer(&source->backingStoreRaw);
+        state->backingFormat = source->backingStoreRawFormat > 0 ? source->backingStoreRawFormat : VIR_STORAGE_FILE_RAW;
+    }
+}
+
+
+static void
+virStorageReflinkLabelRead(int fd G_GNUC_UNUSED,
+                           virStorageRevState *state)
+{
+#if WITH_SELINUX
+    char *label = NULL;
+
+    VIR_FREE(state->perms.label);
+    if (fgetfilecon_raw(fd, &label) >= 0) {
+        state->perms.label = g_strdup(label);
+        freecon(label);
+    }
+#endif
+}
+
+
+/**
+ * virStorageReflinkStateRead:
+ * @fd: image, or whatever was found in its place
+ * @state: filled, but for kind, name and file
+ * @allocationIsCapacity: whether the pool does not want real allocations
+ *
+ * Returns 0, or -1 with errno; EINVAL for what is not a regular file
+ */
+int
+virStorageReflinkStateRead(int fd,
+                           virStorageRevState *state,
+                           bool allocationIsCapacity)
+{
+    struct stat sb;
+
+    if (fstat(fd, &sb) < 0)
+        return -1;
+    if (!S_ISREG(sb.st_mode)) {
+        errno = EINVAL;
+        return -1;
+    }
+
+    virStorageRevMetaClear(&state->meta);
+    virStorageRevMetaInit(&state->meta);
+    if (virStorageReflinkMetaRead(fd, &state->meta, &state->hasMeta) < 0)
+        return -1;
+
+    state->dev = sb.st_dev;
+    state->ino = sb.st_ino;
+    state->nlink = sb.st_nlink;
+    state->perms.mode = sb.st_mode & 0777;
+    state->perms.uid = sb.st_uid;
+    state->perms.gid = sb.st_gid;
+    state->atime = sb.st_atim;
+    state->mtime = sb.st_mtim;
+    state->ctime = sb.st_ctim;
+    state->capacity = sb.st_size;
+    state->allocation = allocationIsCapacity ? sb.st_size : sb.st_blocks * 512ULL;
+
+    virStorageReflinkLabelRead(fd, state);
+    if (state->meta.format == VIR_STORAGE_FILE_QCOW2)
+        virStorageReflinkQcow2Read(fd, state);
+    return 0;
+}
+
+
+/* The format of a backing file that is not said is raw: it is never guessed. */
+static const char *
+virStorageReflinkBackingFormat(virStorageVolDef *def)
+{
+    int format = def->target.backingStore->format;
+
+    return virStorageFileFormatTypeToString(format > 0 ? format : VIR_STORAGE_FILE_RAW);
+}
+
+
+/*
+ * Example of the command that this runs, on a file that is open already:
+ *
+ *   $ qemu-img create -q -f qcow2 -o compat=1.1 -b /var/lib/base/base.img -F raw /proc/self/fd/27 10737418240
+ */
+int
+virStorageReflinkQcow2Create(int fd,
+                             virStorageVolDef *def,
+                             unsigned int flags)
+{
+    g_autoptr(virCommand) cmd = virCommandNewArgList("qemu-img", "create", "-q", "-f", "qcow2", NULL);
+
+    if (def->target.encryption || def->target.features) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' cannot be encrypted or have qcow2 features in this pool"), def->name);
+        return -1;
+    }
+
+    virCommandAddArg(cmd, "-o");
+    virCommandAddArgFormat(cmd, "compat=%s%s", def->target.compat ? def->target.compat : "1.1",
+                           flags & VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA ? ",preallocation=metadata" : "");
+    if (def->target.backingStore)
+        virCommandAddArgList(cmd, "-b", def->target.backingStore->path,
+                             "-F", virStorageReflinkBackingFormat(def), NULL);
+    virCommandAddArgFormat(cmd, "/proc/self/fd/%d", fd);
+    if (def->target.capacity || !def->target.backingStore)
+        virCommandAddArgFormat(cmd, "%llu", def->target.capacity);
+
+    virCommandAddEnvPair(cmd, "LC_ALL", "C");
+    virCommandPassFD(cmd, fd, 0);
+    return virCommandRun(cmd, NULL);
+}
+
+
+/*
+ * Example, for a qcow2 image:
+ *
+ *   $ qemu-img resize -q -f qcow2 --shrink /proc/self/fd/27 10737418240
+ */
+int
+virStorageReflinkSetCapacity(int fd,
+                             int format,
+                             unsigned long long capacity,
+                             const char *name)
+{
+    g_autoptr(virCommand) cmd = NULL;
+
+    if (format == VIR_STORAGE_FILE_RAW) {
+        if (ftruncate(fd, capacity) == 0)
+            return 0;
+        virReportSystemError(errno, _("cannot resize volume '%1$s'"), name);
+        return -1;
+    }
+
+    cmd = virCommandNewArgList("qemu-img", "resize", "-q", "-f", "qcow2", "--shrink", NULL);
+    virCommandAddArgFormat(cmd, "/proc/self/fd/%d", fd);
+    virCommandAddArgFormat(cmd, "%llu", capacity);
+    virCommandAddEnvPair(cmd, "LC_ALL", "C");
+    virCommandPassFD(cmd, fd, 0);
+    return virCommandRun(cmd, NULL);
+}
+
+
+/* Reserves space for the first @bytes of an image. */
+int
+virStorageReflinkAllocate(int fd,
+                          unsigned long long bytes,
+                          const char *name)
+{
+    if (bytes == 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot allocate %2$llu bytes for volume '%1$s'"), name, bytes);
+    return -1;
+}
+
+
+/* Returns what identifies a head's content: any write, truncation or replacement changes it, once the clock has moved
+ * on. Hashed, since the metadata has little room. */
+char *
+virStorageReflinkStamp(const struct stat *sb,
+                       unsigned long long generation)
+{
+    g_autofree char *text = NULL;
+
+    text = g_strdup_printf("%llx %llx %llx %llx.%lx %llx.%lx",
+                           generation, (unsigned long long) sb->st_ino, (unsigned long long) sb->st_size,
+                           (unsigned long long) sb->st_mtim.tv_sec, sb->st_mtim.tv_nsec,
+                           (unsigned long long) sb->st_ctim.tv_sec, sb->st_ctim.tv_nsec);
+    return virStorageRevMetaHash(text);
+}
+
+
+/**
+ * virStorageReflinkMarkUnwritten:
+ *
+ * Gives an image a modification time that no write can leave. The clock by which files are stamped is too coarse to
+ * tell a write right after a clone by comparing two real times.
+ */
+int
+virStorageReflinkMarkUnwritten(int fd,
+                               const char *name)
+{
+    struct timespec times[2] = {
+        { .tv_nsec = UTIME_OMIT },
+        { .tv_sec = VIR_STORAGE_REV_UNWRITTEN_MTIME },
+    };
+
+    if (futimens(fd, times) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot mark the live copy of volume '%1$s'"), name);
+    return -1;
+}
+
+
+bool
+virStorageReflinkIsUnwritten(const virStorageRevState *state)
+{
+    return state->mtime.tv_sec == VIR_STORAGE_REV_UNWRITTEN_MTIME && state->mtime.tv_nsec == 0;
+}

@@ -1,0 +1,84 @@
+/*
+ * storage_reflink_content.h: what is in an image file, and what is known of it
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_revision_ops.h"
+
+/* "trusted." is out of reach for whoever can only write the image; an unprivileged daemon has no choice. */
+#define VIR_STORAGE_REFLINK_ATTR_TRUSTED "trusted.libvirt.storage"
+#define VIR_STORAGE_REFLINK_ATTR_USER "user.libvirt.storage"
+
+const char *
+virStorageReflinkAttrName(void);
+
+int
+virStorageReflinkCloneFile(int from,
+                           int to);
+
+int
+virStorageReflinkFill(virStorageRevContext *ctx,
+                      int from,
+                      int to,
+                      const char *name);
+
+int
+virStorageReflinkMetaRead(int fd,
+                          virStorageRevMeta *meta,
+                          bool *whole);
+
+int
+virStorageReflinkMetaWrite(int fd,
+                           const virStorageRevMeta *meta,
+                           const char *name);
+
+int
+virStorageReflinkSync(int fd,
+                      const char *name);
+
+int
+virStorageReflinkPermsCopy(int from,
+                           int to,
+                           const char *name);
+
+int
+virStorageReflinkPermsSet(int fd,
+                          const virStoragePerms *perms,
+                          const char *name);
+
+int
+virStorageReflinkStateRead(int fd,
+                           virStorageRevState *state,
+                           bool allocationIsCapacity);
+
+int
+virStorageReflinkQcow2Create(int fd,
+                             virStorageVolDef *def,
+                             unsigned int flags);
+
+int
+virStorageReflinkSetCapacity(int fd,
+                             int format,
+                             unsigned long long capacity,
+                             const char *name);
+
+int
+virStorageReflinkAllocate(int fd,
+                          unsigned long long bytes,
+                          const char *name);
+
+char *
+virStorageReflinkStamp(const struct stat *sb,
+                       unsigned long long generation);
+
+int
+virStorageReflinkMarkUnwritten(int fd,
+                               const char *name);
+
+bool
+virStorageReflinkIsUnwritten(const virStorageRevState *state);

@@ -1,0 +1,624 @@
+/*
+ * storage_reflink_switch.c: replacing the head of a volume
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "storage_reflink_volume.h"
+
+#include "storage_reflink_content.h"
+#include "storage_reflink_use.h"
+#include "storage_revision_checks.h"
+#include "storage_revision_worker.h"
+#include "viralloc.h"
+#include "virerror.h"
+#include "virlog.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_reflink_switch");
+
+/*
+ * The head changes by one rename, of an image that is complete and durable:
+ *
+ *   1. attributes of the new head, fsync of it       undone by nothing: it is no head yet
+ *   2. link of the head as the next revision         undone by a refresh: same inode, and an id that the head has not used
+ *   3. rename of the new head over the head          the switch
+ *   4. fsync of the directory                        2 and 3 become durable, in this order
+ *   5. removal of what retention gives up            finished by a refresh: the new head says how far
+ *
+ * None of this depends on how many extents the images have.
+ */
+
+typedef struct _virStorageReflinkSwitch virStorageReflinkSwitch;
+struct _virStorageReflinkSwitch {
+    virStorageRevContext *ctx;
+    virStorageRevFamily *family;
+    virStorageReflinkDir *dir;
+    unsigned long long id; /* of the revision that the head becomes, 0: of none */
+};
+
+
+static char *
+virStorageReflinkBaseFile(virStorageReflinkDir *dir,
+                          virStorageReflinkRole role)
+{
+    return virStorageReflinkNameFormat(role, dir->base, 0, 0, NULL);
+}
+
+
+/* Opens the head, and keeps virtual machines from writing to it while the descriptor is open. */
+static int
+virStorageReflinkOpenHeadForSwitch(virStorageRevFamily *family,
+                                   virStorageReflinkDir *dir)
+{
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, family->head, O_RDWR, family->volume);
+    int ret;
+
+    if (fd < 0 ||
+        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume) < 0)
+        return -1;
+
+    ret = fd;
+    fd = -1;
+    return ret;
+}
+
+
+/* A head without metadata of ours cannot tell an unfinished switch from a hard link that somebody made: it gets some
+ * before the first switch. */
+static int
+virStorageReflinkAdoptHead(virStorageRevContext *ctx,
+                           virStorageRevFamily *family)
+{
+    g_auto(virStorageRevMeta) facts = { 0 };
+    const virStorageRevMeta *known = virStorageRevFamilyVolumeFacts(family);
+
+    if (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > 0)
+        return 0;
+
+    virStorageRevMetaInit(&facts);
+    if (known)
+        virStorageRevMetaCopyVolumeFacts(&facts, known);
+    return virStorageReflinkRedefine(ctx, family, &facts);
+}
+
+
+/* The metadata of the next head, whose content facts are those of @content. */
+static void
+virStorageReflinkNextMeta(virStorageRevContext *ctx,
+                          virStorageRevFamily *family,
+                          const virStorageRevMeta *content,
+                          unsigned long long id,
+                          bool prunes,
+                          virStorageRevMeta *meta)
+{
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+    int keep = virStorageRevKeepOf(ctx, family);
+
+    virStorageRevMetaInit(meta);
+    if (content)
+        virStorageRevMetaCopy(meta, content);
+    virStorageRevMetaDropVolumeFacts(meta);
+    if (facts)
+        virStorageRevMetaCopyVolumeFacts(meta, facts);
+    if (!meta->volumeHash)
+        meta->volumeHash = virStorageRevMetaHash(family->volume);
+
+    meta->generation = family->head ? virStorageRevMetaGeneration(&family->head->meta) + 1 : 1;
+    meta->created = g_get_real_time() / G_USEC_PER_SEC;
+    meta->nextId = id ? id + 1 : virStorageRevFamilyNextId(family);
+    if (prunes)
+        meta->pruneUpTo = MAX(meta->pruneUpTo, virStorageRevFamilyPruneUpTo(family, keep, id));
+}
+
+
+/* The former head as a revision, in memory. */
+static virStorageRevState *
+virStorageReflinkFormerHead(virStorageRevFamily *family,
+                            unsigned long long id,
+                            long long now)
+{
+    virStorageRevState *former = virStorageRevStateCopy(family->head);
+
+    former->kind = VIR_STORAGE_REV_NUMBERED;
+    former->id = id;
+    former->superseded = now;
+    former->inUse = false;
+    g_free(former->file);
+    former->file = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_NUMBERED, family->volume, id, now, NULL);
+    return former;
+}
+
+
+/* Steps 2 to 4: @file, open as @fd, complete and durable, becomes the head. */
+static int
+virStorageReflinkSwitchHead(virStorageReflinkSwitch *sw,
+                            const char *file,
+                            int fd)
+{
+    long long now = g_get_real_time() / G_USEC_PER_SEC;
+    g_autofree char *head = virStorageReflinkBaseFile(sw->dir, VIR_STORAGE_REFLINK_HEAD);
+    g_autofree char *revision = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_NUMBERED, sw->dir->base, sw->id, now, NULL);
+    virStorageRevState *state;
+
+    if (virStorageReflinkDropPrecache(sw->dir, sw->family->volume) < 0)
+        return -1;
+
+    if (sw->id && linkat(sw->dir->fd, head, sw->dir->fd, revision, 0) < 0) {
+        virReportSystemError(errno, _("cannot keep the former state of volume '%1$s' as a revision"), sw->family->volume);
+        return -1;
+    }
+    if (renameat2(sw->dir->fd, file, sw->dir->fd, head, sw->family->head ? 0 : RENAME_NOREPLACE) < 0) {
+        virReportSystemError(errno, _("cannot replace the head of volume '%1$s'"), sw->family->volume);
+        if (sw->id)
+            unlinkat(sw->dir->fd, revision, 0);
+        return -1;
+    }
+
+    if (sw->id) {
+        virStorageRevFamilyAdd(sw->family, virStorageReflinkFormerHead(sw->family, sw->id, now));
+        virStorageRevFamilySort(sw->family);
+    }
+    state = virStorageRevStateNew(VIR_STORAGE_REV_HEAD);
+    state->file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_HEAD, sw->family->volume);
+    if (virStorageReflinkPublish(sw->ctx, sw->family, state, fd) < 0)
+        return -1;
+
+    return virStorageReflinkDirSync(sw->dir, sw->family->volume);
+}
+
+
+/* Is the live copy what the head is, for certain? Then there is nothing to commit. */
+static bool
+virStorageReflinkLiveIsUnwritten(virStorageRevFamily *family)
+{
+    const virStorageRevMeta *live = &family->live->meta;
+
+    return family->head &&
+        virStorageRevMetaIsOf(live, family->volume) &&
+        live->base == virStorageRevMetaGeneration(&family->head->meta) &&
+        live->boot == virStorageRevMetaBoot() &&
+        !live->staged &&
+        family->live->capacity == family->head->capacity &&
+        virStorageReflinkIsUnwritten(family->live);
+}
+
+
+/* Opens the live copy with everybody else kept from writing, and reads it anew: what is known of it is old. */
+static int
+virStorageReflinkOpenLiveForCommit(virStorageRevContext *ctx,
+                                   virStorageRevFamily *family,
+                                   virStorageReflinkDir *dir)
+{
+    g_autofree char *name = virStorageRevStateName(family, family->live);
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, family->live, O_RDWR, name);
+    int ret;
+
+    if (fd < 0 ||
+        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name) < 0)
+        return -1;
+    if (virStorageReflinkStateRead(fd, family->live, ctx->allocationIsCapacity) < 0) {
+        virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), name);
+        return -1;
+    }
+    if (family->live->nlink != 1) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' has other names in the file system, under which it could be changed after a commit: remove those hard links first"),
+                       name);
+        return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
+}
+
+
+/* Step 1 of a commit: what the head is and the live copy is not, and all that was written to it. */
+static int
+virStorageReflinkPrepareLive(virStorageReflinkSwitch *sw,
+                             int head,
+                             int live)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    virStorageReflinkNextMeta(sw->ctx, sw->family, &sw->family->live->meta, sw->id, true, &meta);
+    if (head >= 0 && virStorageReflinkPermsCopy(head, live, sw->family->volume) < 0)
+        return -1;
+    if (virStorageReflinkMetaWrite(live, &meta, sw->family->volume) < 0)
+        return -1;
+    return virStorageReflinkSync(live, sw->family->volume);
+}
+
+
+int
+virStorageReflinkCommit(virStorageRevContext *ctx,
+                        virStorageRevFamily *family)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    virStorageReflinkSwitch sw = { .ctx = ctx, .family = family, .dir = &dir };
+    g_autofree char *file = NULL;
+    VIR_AUTOCLOSE head = -1;
+    VIR_AUTOCLOSE live = -1;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        (live = virStorageReflinkOpenLiveForCommit(ctx, family, &dir)) < 0)
+        return -1;
+
+    if (virStorageReflinkLiveIsUnwritten(family)) {
+        VIR_FORCE_CLOSE(live);
+        return virStorageReflinkDiscard(ctx, family);
+    }
+
+    if (family->head) {
+        if (virStorageReflinkAdoptHead(ctx, family) < 0 ||
+            (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0)
+            return -1;
+        if (virStorageRevKeepOf(ctx, family) > 0)
+            sw.id = virStorageRevFamilyNextId(family);
+    }
+
+    file = virStorageReflinkBaseFile(&dir, VIR_STORAGE_REFLINK_LIVE);
+    if (virStorageReflinkPrepareLive(&sw, head, live) < 0 ||
+        virStorageReflinkSwitchHead(&sw, file, live) < 0)
+        return -1;
+
+    g_clear_pointer(&family->live, virStorageRevStateFree);
+    return 0;
+}
+
+
+/* A staged image, whose content is there, gets its metadata, and becomes the head. */
+static int
+virStorageReflinkSwitchStaged(virStorageReflinkSwitch *sw,
+                              virStorageReflinkImage *image,
+                              int head,
+                              const virStorageRevMeta *content,
+                              bool prunes)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    virStorageReflinkNextMeta(sw->ctx, sw->family, content, sw->id, prunes, &meta);
+    if ((head >= 0 && virStorageReflinkPermsCopy(head, image->fd, sw->family->volume) < 0) ||
+        virStorageReflinkMetaWrite(image->fd, &meta, sw->family->volume) < 0 ||
+        virStorageReflinkSync(image->fd, sw->family->volume) < 0 ||
+        virStorageReflinkSwitchHead(sw, image->stage, image->fd) < 0)
+        return -1;
+
+    VIR_FREE(image->stage);
+    return 0;
+}
+
+
+int
+virStorageReflinkRevert(virStorageRevContext *ctx,
+                        virStorageRevFamily *family,
+                        const virStorageRevState *revision)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
+    virStorageReflinkSwitch sw = { .ctx = ctx, .family = family, .dir = &dir };
+    VIR_AUTOCLOSE head = -1;
+    VIR_AUTOCLOSE from = -1;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        (from = virStorageReflinkOpenState(&dir, revision, O_RDONLY, family->volume)) < 0)
+        return -1;
+
+    if (family->head) {
+        if (virStorageReflinkAdoptHead(ctx, family) < 0 ||
+            (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0)
+            return -1;
+        sw.id = virStorageRevFamilyNextId(family);
+    }
+
+    if (virStorageReflinkImageCreate(&image, &dir, true, family->volume) < 0 ||
+        virStorageReflinkFill(ctx, from, image.fd, family->volume) < 0)
+        return -1;
+    return virStorageReflinkSwitchStaged(&sw, &image, head, &revision->meta, false);
+}
+
+
+int
+virStorageReflinkWipe(virStorageRevContext *ctx,
+                      virStorageRevFamily *family)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
+    virStorageReflinkSwitch sw = { .ctx = ctx, .family = family, .dir = &dir };
+    g_auto(virStorageRevMeta) content = { 0 };
+    g_autoptr(virStorageVolDef) blank = g_new0(virStorageVolDef, 1);
+    VIR_AUTOCLOSE head = -1;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        virStorageReflinkAdoptHead(ctx, family) < 0 ||
+        (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0 ||
+        virStorageReflinkImageCreate(&image, &dir, true, family->volume) < 0)
+        return -1;
+
+    virStorageRevMetaInit(&content);
+    content.format = family->head->meta.format;
+    blank->name = g_strdup(family->volume);
+    blank->target.capacity = family->head->capacity;
+    if (content.format == VIR_STORAGE_FILE_QCOW2) {
+        if (virStorageReflinkQcow2Create(image.fd, blank, 0) < 0)
+            return -1;
+    } else if (virStorageReflinkSetCapacity(image.fd, content.format, blank->target.capacity, family->volume) < 0) {
+        return -1;
+    }
+    return virStorageReflinkSwitchStaged(&sw, &image, head, &content, false);
+}
+
+
+/* Returns 1 when the revision is gone, 0 when it is in use and stays for the next time, or -1 with an error. */
+static int
+virStorageReflinkPruneOne(virStorageReflinkDir *dir,
+                          virStorageRevState *state,
+                          const char *volume)
+{
+    const char *slash = strrchr(state->file, '/');
+    const char *file = slash ? slash + 1 : state->file;
+    VIR_AUTOCLOSE fd = -1;
+    bool used = state->inUse;
+
+    if (used)
+        return 0;
+    if ((fd = virStorageReflinkOpenState(dir, state, O_RDWR, volume)) < 0)
+        return errno == ENOENT ? 1 : -1;
+    if (virStorageReflinkExcludeTry(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, &used) < 0)
+        return -1;
+    if (used)
+        return 0;
+    if (virStorageReflinkFileRemove(dir, file, volume) < 0)
+        return -1;
+
+    virStorageRevWorkerClose(&fd);
+    return 1;
+}
+
+
+int
+virStorageReflinkPrune(virStorageRevContext *ctx,
+                       virStorageRevFamily *family,
+                       size_t count)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    size_t i = 0;
+    bool changed = false;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0)
+        return -1;
+
+    while (count-- > 0 && i < family->revisions->len) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+        int rc;
+
+        if (state->kind != VIR_STORAGE_REV_NUMBERED)
+            break;
+        if ((rc = virStorageReflinkPruneOne(&dir, state, family->volume)) < 0)
+            return -1;
+        if (rc == 0) {
+            VIR_INFO("a revision of volume '%s' is in use, and removed later", family->volume);
+            i++;
+            continue;
+        }
+        g_ptr_array_remove_index(family->revisions, i);
+        changed = true;
+    }
+    return changed ? virStorageReflinkDirSync(&dir, family->volume) : 0;
+}
+
+
+/* Is the head as it was, and has it been for so long that no write can hide behind a coarse clock? */
+static bool
+virStorageReflinkHeadIsSettled(int head,
+                               unsigned long long generation,
+                               char **stamp)
+{
+    struct stat sb;
+    gint64 now = g_get_real_time() / G_USEC_PER_SEC;
+
+    if (fstat(head, &sb) < 0 || sb.st_mtim.tv_sec + 2 > now)
+        return false;
+    *stamp = virStorageReflinkStamp(&sb, generation);
+    return true;
+}
+
+
+static int
+virStorageReflinkMakePrecache(virStorageRevContext *ctx,
+                              virStorageRevFamily *family,
+                              virStorageReflinkDir *dir,
+                              int head)
+{
+    g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
+    g_autofree char *file = virStorageReflinkBaseFile(dir, VIR_STORAGE_REFLINK_PRECACHE);
+    unsigned long long generation = virStorageRevMetaGeneration(&family->head->meta);
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+
+    if (!virStorageReflinkHeadIsSettled(head, generation, &before) ||
+        virStorageReflinkImageCreate(&image, dir, false, family->volume) < 0 ||
+        virStorageReflinkLiveImage(ctx, family, head, image.fd, before) < 0 ||
+        !virStorageReflinkHeadIsSettled(head, generation, &after) ||
+        STRNEQ(before, after))
+        return -1;
+
+    if (virStorageReflinkImageInstall(&image, dir, file, family->volume) < 0)
+        return -1;
+    return virStorageReflinkDirSync(dir, family->volume);
+}
+
+
+/* Nobody waits for this, and nothing depends on it: an error only means that the next start takes longer. */
+void
+virStorageReflinkPrecache(virStorageRevContext *ctx,
+                          virStorageRevFamily *family)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    VIR_AUTOCLOSE head = -1;
+    bool used = true;
+
+    if (!family->head || family->live ||
+        virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        (head = virStorageReflinkOpenState(&dir, family->head, O_RDWR, family->volume)) < 0 ||
+        virStorageReflinkExcludeTry(head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, &used) < 0 || used ||
+        virStorageReflinkDropPrecache(&dir, family->volume) < 0 ||
+        virStorageReflinkMakePrecache(ctx, family, &dir, head) < 0)
+        VIR_DEBUG("no live copy of '%s' is prepared: %s", family->volume, virGetLastErrorMessage());
+}
+
+
+/* A clone shows one moment, whatever is written to the image while it is read. Where none can be made, the image itself
+ * does, as long as nobody writes to it: commits replace it, but do not change it. */
+int
+virStorageReflinkOpenForDownload(virStorageRevContext *ctx,
+                                 virStorageRevFamily *family,
+                                 const virStorageRevState *state)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
+    g_autofree char *name = virStorageRevStateName(family, state);
+    VIR_AUTOCLOSE fd = -1;
+    int ret;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        (fd = virStorageReflinkOpenState(&dir, state, O_RDWR, name)) < 0)
+        return -1;
+
+    if (virStorageReflinkImageCreate(&image, &dir, false, name) == 0 && !image.stage &&
+        virStorageReflinkCloneFile(fd, image.fd) == 0) {
+        ret = image.fd;
+        image.fd = -1;
+        return ret;
+    }
+    virResetLastError();
+
+    if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name) < 0)
+        return -1;
+    ret = fd;
+    fd = -1;
+    return ret;
+}
+
+
+int
+virStorageReflinkOpenLive(virStorageRevContext *ctx,
+                          virStorageRevFamily *family)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0)
+        return -1;
+    return virStorageReflinkOpenLiveForCommit(ctx, family, &dir);
+}
+
+
+struct _virStorageRevStaging {
+    virStorageReflinkDir dir;
+    virStorageReflinkImage image;
+    char *volume;
+
+    /* the head that the upload began with */
+    ino_t ino;
+    unsigned long long generation;
+};
+
+
+/* An upload goes to a clone of the head, since it may change a part of it only. */
+virStorageRevStaging *
+virStorageReflinkStagingBegin(virStorageRevContext *ctx,
+                              virStorageRevFamily *family)
+{
+    virStorageRevStaging *staging = g_new0(virStorageRevStaging, 1);
+    VIR_AUTOCLOSE head = -1;
+
+    staging->dir.fd = -1;
+    staging->image.fd = -1;
+    staging->volume = g_strdup(family->volume);
+
+    if (virStorageReflinkDirOpen(&staging->dir, ctx->poolPath, staging->volume, false) < 0 ||
+        (head = virStorageReflinkOpenHeadForSwitch(family, &staging->dir)) < 0 ||
+        virStorageReflinkImageCreate(&staging->image, &staging->dir, true, family->volume) < 0 ||
+        virStorageReflinkFill(ctx, head, staging->image.fd, family->volume) < 0) {
+        virStorageReflinkStagingEnd(staging);
+        return NULL;
+    }
+
+    staging->ino = family->head->ino;
+    staging->generation = virStorageRevMetaGeneration(&family->head->meta);
+    return staging;
+}
+
+
+int
+virStorageReflinkStagingFd(virStorageRevStaging *staging)
+{
+    return staging->image.fd;
+}
+
+
+/* A sparse stream truncates the file at each hole: what lay behind the end of the stream was the head's, and is lost,
+ * but the volume keeps its size. */
+static int
+virStorageReflinkStagingKeepSize(virStorageRevStaging *staging,
+                                 virStorageRevFamily *family)
+{
+    struct stat sb;
+
+    if (fstat(staging->image.fd, &sb) < 0) {
+        virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), family->volume);
+        return -1;
+    }
+    if (family->head->meta.format != VIR_STORAGE_FILE_RAW || (unsigned long long) sb.st_size >= family->head->capacity)
+        return 0;
+    return virStorageReflinkSetCapacity(staging->image.fd, VIR_STORAGE_FILE_RAW, family->head->capacity, family->volume);
+}
+
+
+int
+virStorageReflinkStagingCommit(virStorageRevContext *ctx,
+                               virStorageRevFamily *family,
+                               virStorageRevStaging *staging)
+{
+    virStorageReflinkSwitch sw = { .ctx = ctx, .family = family, .dir = &staging->dir };
+    g_auto(virStorageRevMeta) content = { 0 };
+    VIR_AUTOCLOSE head = -1;
+
+    if (!family->head || family->live ||
+        family->head->ino != staging->ino ||
+        virStorageRevMetaGeneration(&family->head->meta) != staging->generation) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' has changed since its upload began: upload it again"), staging->volume);
+        return -1;
+    }
+
+    if (virStorageReflinkStagingKeepSize(staging, family) < 0 ||
+        virStorageReflinkAdoptHead(ctx, family) < 0 ||
+        (head = virStorageReflinkOpenHeadForSwitch(family, &staging->dir)) < 0)
+        return -1;
+    if (virStorageRevKeepOf(ctx, family) > 0)
+        sw.id = virStorageRevFamilyNextId(family);
+
+    virStorageRevMetaInit(&content);
+    content.format = family->head->meta.format;
+    return virStorageReflinkSwitchStaged(&sw, &staging->image, head, &content, true);
+}
+
+
+void
+virStorageReflinkStagingEnd(virStorageRevStaging *staging)
+{
+    virStorageReflinkImageClear(&staging->image);
+    virStorageReflinkDirClear(&staging->dir);
+    g_free(staging->volume);
+    g_free(staging);
+}

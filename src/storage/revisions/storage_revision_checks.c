@@ -1,0 +1,108 @@
+/*
+ * storage_revision_checks.c: what has to hold before a volume is changed
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "storage_revision_checks.h"
+
+#include "storage_revision_pool.h"
+#include "virerror.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+
+/* Returns the API's object for the volume named @name. */
+virStorageVolPtr
+virStorageRevVolLookup(virConnectPtr conn,
+                       virStoragePoolObj *obj,
+                       const char *name)
+{
+    virStoragePoolDef *pool = virStoragePoolObjGetDef(obj);
+    virStorageVolDef *def = virStorageVolDefFindByName(obj, name);
+
+    if (!def) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL, _("no storage vol with matching name '%1$s'"), name);
+        return NULL;
+    }
+    return virGetStorageVol(conn, pool->name, def->name, def->key, NULL, NULL);
+}
+
+
+/* Can a new volume, live copy or revision be called @name? */
+int
+virStorageRevCheckTargetName(const virStorageRevOps *ops,
+                             const virStorageRevName *name)
+{
+    if (virStorageRevVolumeNameCheck(name->volume, ops->nestedNames) < 0)
+        return -1;
+    return ops->checkName(name);
+}
+
+
+/* Is the operation's volume one that does not exist yet, and is there room for it? */
+int
+virStorageRevCheckNew(virStorageRevOperation *op)
+{
+    if (op->family->head) {
+        virReportError(VIR_ERR_STORAGE_VOL_EXIST, _("'%1$s'"), op->family->volume);
+        return -1;
+    }
+    if (!virStorageRevFamilyIsEmpty(op->family)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("'%1$s' cannot be created while revisions or a live copy of a former volume of that name remain: commit, revert to or delete those first"),
+                       op->family->volume);
+        return -1;
+    }
+    return virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_HEAD);
+}
+
+
+/* Returns the state to read from, owned by @family, which may be NULL. */
+virStorageRevState *
+virStorageRevCheckSource(virStorageRevFamily *family,
+                         const virStorageRevName *name)
+{
+    g_autofree char *text = NULL;
+    virStorageRevState *state;
+
+    if (family && (state = virStorageRevFamilyFind(family, name)))
+        return state;
+
+    text = virStorageRevNameFormat(name->volume, name->kind, name->id, name->word);
+    virReportError(VIR_ERR_NO_STORAGE_VOL, _("no storage vol with matching name '%1$s'"), text);
+    return NULL;
+}
+
+
+/* Content keeps its format: images are never converted. */
+int
+virStorageRevCheckFormat(virStorageVolDef *def,
+                         int format,
+                         const char *source)
+{
+    virStorageRevVol *vol = virStorageRevVolGet(def);
+
+    if (!vol || !vol->hasFormat || def->target.format == format)
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("volume '%1$s' cannot get another format than '%2$s', which '%3$s' has"),
+                   def->name, virStorageFileFormatTypeToString(format), source);
+    return -1;
+}
+
+
+/* Returns how many unpinned revisions retention keeps of a volume. */
+int
+virStorageRevKeepOf(virStorageRevContext *ctx,
+                    virStorageRevFamily *family)
+{
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+
+    return virStorageRevKeepEffective(facts ? facts->keep : VIR_STORAGE_REV_KEEP_UNSET, ctx->poolKeep);
+}

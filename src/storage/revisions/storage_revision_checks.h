@@ -1,0 +1,39 @@
+/*
+ * storage_revision_checks.h: what has to hold before a volume is changed
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "datatypes.h"
+#include "storage_revision_operation.h"
+
+/* Each reports an error when it returns -1 or NULL. */
+
+virStorageVolPtr
+virStorageRevVolLookup(virConnectPtr conn,
+                       virStoragePoolObj *obj,
+                       const char *name);
+
+int
+virStorageRevCheckTargetName(const virStorageRevOps *ops,
+                             const virStorageRevName *name);
+
+int
+virStorageRevCheckNew(virStorageRevOperation *op);
+
+virStorageRevState *
+virStorageRevCheckSource(virStorageRevFamily *family,
+                         const virStorageRevName *name);
+
+int
+virStorageRevCheckFormat(virStorageVolDef *def,
+                         int format,
+                         const char *source);
+
+int
+virStorageRevKeepOf(virStorageRevContext *ctx,
+                    virStorageRevFamily *family);

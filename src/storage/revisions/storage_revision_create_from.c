@@ -1,0 +1,534 @@
+/*
+ * storage_revision_create_from.c: all that "create a volume from a volume" can mean
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "storage_revision_driver.h"
+
+#include "storage_revision_checks.h"
+#include "storage_revision_pool.h"
+#include "storage_revision_worker.h"
+#include "viraccessapicheck.h"
+#include "viralloc.h"
+#include "virerror.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+/* The arguments of a create-from, parsed. */
+typedef struct _virStorageRevRequest virStorageRevRequest;
+struct _virStorageRevRequest {
+    virStorageRevAction action;
+    virStorageVolDef *def;
+    virStorageRevName target;
+    const char *sourceText;
+    virStorageRevName source;  /* only of the same pool */
+};
+
+
+static void
+virStorageRevRequestClear(virStorageRevRequest *request)
+{
+    virStorageRevNameClear(&request->target);
+    virStorageRevNameClear(&request->source);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virStorageRevRequest, virStorageRevRequestClear);
+
+
+static int
+virStorageRevRequestParse(virStorageRevRequest *request,
+                          virStoragePoolObj *obj,
+                          const char *source,
+                          bool samePool,
+                          virStorageVolDef *def)
+{
+    const virStorageRevOps *ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
+    bool exists = virStorageVolDefFindByName(obj, def->name) != NULL;
+
+    request->def = def;
+    request->sourceText = source;
+    if (virStorageRevNameParse(def->name, &request->target) < 0 ||
+        (samePool && virStorageRevNameParse(source, &request->source) < 0))
+        return -1;
+    if (!exists && virStorageRevCheckTargetName(ops, &request->target) < 0)
+        return -1;
+
+    request->action = virStorageRevActionDecide(samePool ? &request->source : NULL, samePool,
+                                                &request->target, exists);
+    if (request->action != VIR_STORAGE_REV_ACTION_INVALID)
+        return 0;
+
+    if (exists)
+        virReportError(VIR_ERR_STORAGE_VOL_EXIST, _("'%1$s'"), def->name);
+    else
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("'%1$s' cannot be created from '%2$s': a revision is made by commits, or recorded under a word from its own volume"),
+                       def->name, source);
+    return -1;
+}
+
+
+/* The permission to create is not enough to change or remove what is there. */
+static int
+virStorageRevRequestCheckACL(virStorageRevRequest *request,
+                             virConnectPtr conn,
+                             virStoragePoolObj *obj)
+{
+    virStoragePoolDef *pool = virStoragePoolObjGetDef(obj);
+    virStorageVolDef *head = virStorageVolDefFindByName(obj, request->target.volume);
+    virStorageRevVol *vol = virStorageRevVolGet(request->def);
+    bool prunes = request->action == VIR_STORAGE_REV_ACTION_COMMIT ||
+        (request->action == VIR_STORAGE_REV_ACTION_REDEFINE && vol->keep != VIR_STORAGE_REV_KEEP_UNSET);
+
+    switch (request->action) {
+    case VIR_STORAGE_REV_ACTION_STAGE:
+    case VIR_STORAGE_REV_ACTION_COMMIT:
+    case VIR_STORAGE_REV_ACTION_REVERT:
+    case VIR_STORAGE_REV_ACTION_REDEFINE:
+        break;
+    case VIR_STORAGE_REV_ACTION_INVALID:
+    case VIR_STORAGE_REV_ACTION_CLONE:
+    case VIR_STORAGE_REV_ACTION_COPY:
+    case VIR_STORAGE_REV_ACTION_START:
+    case VIR_STORAGE_REV_ACTION_PIN:
+    case VIR_STORAGE_REV_ACTION_LAST:
+        return 0;
+    }
+
+    if (!head)
+        head = request->def;
+    if (virStorageVolUploadEnsureACL(conn, pool, head) < 0 ||
+        (prunes && virStorageVolDeleteEnsureACL(conn, pool, head) < 0))
+        return -1;
+    return 0;
+}
+
+
+static void
+virStorageRevPrune(virStorageRevOperation *op)
+{
+    size_t count = virStorageRevFamilyPruneCount(op->family, virStorageRevKeepOf(op->ctx, op->family));
+
+    if (count > 0 && op->ops->prune(op->ctx, op->family, count) < 0)
+        virResetLastError();
+}
+
+
+/* A new head is worth preparing the next start for, unless that starts from somewhere else. */
+static void
+virStorageRevSchedulePrecache(virStorageRevOperation *op)
+{
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(op->family);
+
+    if (!op->ctx->cloneRequired ||
+        (facts && virStorageRevStartDecide(facts->snapOnStart, facts->saveOnStop) != VIR_STORAGE_REV_START_OWN))
+        return;
+    virStorageRevWorkerPrecache(op->ops, op->ctx->uuid, op->family->volume);
+}
+
+
+static int
+virStorageRevCheckDirty(virStorageRevOperation *op)
+{
+    if (!op->family->live)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("volume '%1$s' has a live copy: commit or delete '%1$s@live' first"), op->family->volume);
+    return -1;
+}
+
+
+static int
+virStorageRevRunClone(virStorageRevOperation *op,
+                      virStorageRevRequest *request)
+{
+    virStorageRevSource source = {
+        .name = request->sourceText,
+        .family = op->source,
+        .state = virStorageRevCheckSource(op->source, &request->source),
+    };
+    int ret;
+
+    if (!source.state || virStorageRevCheckNew(op) < 0 ||
+        virStorageRevCheckFormat(request->def, source.state->meta.format, source.name) < 0)
+        return -1;
+
+    virStorageRevOperationUnlock(op);
+    ret = op->ops->clone(op->ctx, op->family, &source, request->def);
+    virStorageRevOperationLock(op);
+    return ret;
+}
+
+
+static int
+virStorageRevRunStart(virStorageRevOperation *op,
+                      virStorageRevRequest *request)
+{
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(op->family);
+    virStorageRevName name = { .volume = facts ? facts->source : NULL };
+    virStorageRevSource source = { .name = name.volume, .family = op->source };
+    bool snapshot = facts && virStorageRevStartDecide(facts->snapOnStart, facts->saveOnStop) == VIR_STORAGE_REV_START_SOURCE;
+    int ret;
+
+    if (!virStorageRevCheckSource(op->family, &request->source) ||
+        virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_LIVE) < 0)
+        return -1;
+    if (op->family->live) {
+        virReportError(VIR_ERR_STORAGE_VOL_EXIST, _("'%1$s'"), request->def->name);
+        return -1;
+    }
+    if (snapshot && !(source.state = virStorageRevCheckSource(op->source, &name)))
+        return -1;
+
+    virStorageRevOperationUnlock(op);
+    ret = op->ops->start(op->ctx, op->family, snapshot ? &source : NULL);
+    virStorageRevOperationLock(op);
+    return ret;
+}
+
+
+static int
+virStorageRevRunCommit(virStorageRevOperation *op,
+                       virStorageRevRequest *request)
+{
+    int ret;
+
+    if (!virStorageRevCheckSource(op->family, &request->source) ||
+        virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_NUMBERED) < 0)
+        return -1;
+
+    virStorageRevOperationUnlock(op);
+    if ((ret = op->ops->commit(op->ctx, op->family)) == 0) {
+        virStorageRevPrune(op);
+        virStorageRevSchedulePrecache(op);
+    }
+    virStorageRevOperationLock(op);
+    return ret;
+}
+
+
+static int
+virStorageRevRunRevert(virStorageRevOperation *op,
+                       virStorageRevRequest *request)
+{
+    virStorageRevState *revision = virStorageRevCheckSource(op->family, &request->source);
+    int ret;
+
+    if (!revision || virStorageRevCheckDirty(op) < 0 ||
+        virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_NUMBERED) < 0)
+        return -1;
+
+    virStorageRevOperationUnlock(op);
+    if ((ret = op->ops->revert(op->ctx, op->family, revision)) == 0)
+        virStorageRevSchedulePrecache(op);
+    virStorageRevOperationLock(op);
+    return ret;
+}
+
+
+static int
+virStorageRevRunPin(virStorageRevOperation *op,
+                    virStorageRevRequest *request)
+{
+    int ret;
+
+    if (!virStorageRevCheckSource(op->family, &request->source) ||
+        virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_PINNED) < 0)
+        return -1;
+    if (virStorageRevFamilyFind(op->family, &request->target)) {
+        virReportError(VIR_ERR_STORAGE_VOL_EXIST, _("'%1$s'"), request->def->name);
+        return -1;
+    }
+
+    virStorageRevOperationUnlock(op);
+    ret = op->ops->pin(op->ctx, op->family, request->target.word);
+    virStorageRevOperationLock(op);
+    return ret;
+}
+
+
+/* An absent element leaves what is. */
+static void
+virStorageRevRedefineFacts(virStorageRevOperation *op,
+                           virStorageRevVol *vol,
+                           virStorageRevMeta *facts)
+{
+    const virStorageRevMeta *before = virStorageRevFamilyVolumeFacts(op->family);
+
+    virStorageRevMetaInit(facts);
+    if (before)
+        virStorageRevMetaCopyVolumeFacts(facts, before);
+
+    if (vol->hasLifecycle) {
+        facts->snapOnStart = vol->snapOnStart;
+        facts->saveOnStop = vol->saveOnStop;
+        g_free(facts->source);
+        facts->source = g_strdup(vol->source);
+    }
+    if (vol->keep != VIR_STORAGE_REV_KEEP_UNSET) {
+        facts->keep = vol->keep;
+        facts->pruneUpTo = MAX(facts->pruneUpTo, virStorageRevFamilyPruneUpTo(op->family, vol->keep, 0));
+    }
+}
+
+
+static int
+virStorageRevRunRedefine(virStorageRevOperation *op,
+                         virStorageRevRequest *request)
+{
+    g_auto(virStorageRevMeta) facts = { 0 };
+    virStorageRevVol *vol = virStorageRevVolGet(request->def);
+    virStorageRevFamily *source;
+    int ret;
+
+    if (!virStorageRevCheckSource(op->family, &request->source))
+        return -1;
+    if (vol->hasLifecycle && vol->snapOnStart &&
+        (STREQ(vol->source, op->family->volume) ||
+         !(source = virStorageRevPoolFind(op->obj, vol->source)) || !source->head)) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL,
+                       _("no other storage vol with matching name '%1$s' that '%2$s' could start from"),
+                       vol->source, op->family->volume);
+        return -1;
+    }
+    virStorageRevRedefineFacts(op, vol, &facts);
+
+    virStorageRevOperationUnlock(op);
+    if ((ret = op->ops->redefine(op->ctx, op->family, &facts)) == 0 &&
+        vol->keep != VIR_STORAGE_REV_KEEP_UNSET)
+        virStorageRevPrune(op);
+    virStorageRevOperationLock(op);
+    return ret;
+}
+
+
+/* Another pool's volume, looked up anew since the pools were unlocked; @path is to be freed. */
+static virStorageVolDef *
+virStorageRevForeignSource(virStorageRevOperation *op,
+                           virStorageRevRequest *request,
+                           virStorageRevSource *source,
+                           char **path)
+{
+    virStorageVolDef *def = virStorageVolDefFindByName(op->sourceObj, request->sourceText);
+
+    if (!def) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL, _("no storage vol with matching name '%1$s'"), request->sourceText);
+        return NULL;
+    }
+    if (def->building) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still being allocated."), def->name);
+        return NULL;
+    }
+    if (def->type != VIR_STORAGE_VOL_FILE && def->type != VIR_STORAGE_VOL_BLOCK) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("volume '%1$s' is neither a file nor a block device"), def->name);
+        return NULL;
+    }
+
+    source->name = request->sourceText;
+    source->path = *path = g_strdup(def->target.path);
+    source->capacity = def->target.capacity;
+    source->format = def->target.format == VIR_STORAGE_FILE_QCOW2 ? VIR_STORAGE_FILE_QCOW2 : VIR_STORAGE_FILE_RAW;
+    if (def->type == VIR_STORAGE_VOL_FILE && def->target.format != source->format) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' has the format '%2$s': only raw and qcow2 images can be copied"),
+                       def->name, virStorageFileFormatTypeToString(def->target.format));
+        return NULL;
+    }
+    return def;
+}
+
+
+/* A definition of its own shows the progress of a copy, as allocation. */
+static virStorageVolDef *
+virStorageRevShowBuilding(virStorageRevOperation *op,
+                          virStorageRevRequest *request,
+                          const virStorageRevSource *source)
+{
+    g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
+    virStorageVolDef *ret;
+
+    def->name = g_strdup(request->def->name);
+    def->type = VIR_STORAGE_VOL_FILE;
+    def->target.type = VIR_STORAGE_TYPE_FILE;
+    def->target.format = source->format;
+    def->target.capacity = source->capacity;
+    def->target.path = g_strdup_printf("%s/%s%s", op->ctx->poolPath, request->target.volume,
+                                       request->target.kind == VIR_STORAGE_REV_LIVE ? "-dirty.img" : ".img");
+    def->key = g_strdup(def->target.path);
+    def->building = true;
+    if (!(def->target.privateData = (virObject *) virStorageRevVolNew()) ||
+        virStoragePoolObjAddVol(op->obj, def) < 0)
+        return NULL;
+
+    ret = g_steal_pointer(&def);
+    return ret;
+}
+
+
+/* Copies from another pool, for a new volume or a live copy; both pools count a job meanwhile, so that neither
+ * definition goes away. */
+static int
+virStorageRevRunCopy(virStorageRevOperation *op,
+                     virStorageRevRequest *request)
+{
+    virStorageRevSource source = { 0 };
+    g_autofree char *path = NULL;
+    virStorageVolDef *sourceDef = virStorageRevForeignSource(op, request, &source, &path);
+    virStorageVolDef *building;
+    bool stage = request->action == VIR_STORAGE_REV_ACTION_STAGE;
+    int ret;
+
+    if (!sourceDef || virStorageRevCheckFormat(request->def, source.format, source.name) < 0)
+        return -1;
+    if (!(building = virStorageRevShowBuilding(op, request, &source)))
+        return -1;
+
+    sourceDef->in_use++;
+    virStorageRevOperationUnlock(op);
+    if (stage)
+        ret = op->ops->stage(op->ctx, op->family, &source);
+    else
+        ret = op->ops->clone(op->ctx, op->family, &source, request->def);
+    virStorageRevOperationLock(op);
+    sourceDef->in_use--;
+
+    virStoragePoolObjRemoveVol(op->obj, building);
+    return ret;
+}
+
+
+static int
+virStorageRevRunStage(virStorageRevOperation *op,
+                      virStorageRevRequest *request)
+{
+    virStorageRevName head = { .volume = request->target.volume };
+    virStorageRevSource source = { .name = request->sourceText, .family = op->source };
+    int ret;
+
+    if (!virStorageRevCheckSource(op->family, &head) ||
+        virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_LIVE) < 0)
+        return -1;
+    if (op->family->live) {
+        virReportError(VIR_ERR_STORAGE_VOL_EXIST, _("'%1$s'"), request->def->name);
+        return -1;
+    }
+    if (op->sourceObj)
+        return virStorageRevRunCopy(op, request);
+
+    if (!op->source) /* one of its own revisions */
+        source.family = op->family;
+    if (!(source.state = virStorageRevCheckSource(source.family, &request->source)))
+        return -1;
+
+    virStorageRevOperationUnlock(op);
+    ret = op->ops->stage(op->ctx, op->family, &source);
+    virStorageRevOperationLock(op);
+    return ret;
+}
+
+
+static int
+virStorageRevRun(virStorageRevOperation *op,
+                 virStorageRevRequest *request)
+{
+    switch (request->action) {
+    case VIR_STORAGE_REV_ACTION_CLONE:
+        return virStorageRevRunClone(op, request);
+    case VIR_STORAGE_REV_ACTION_COPY:
+        if (virStorageRevCheckNew(op) < 0)
+            return -1;
+        return virStorageRevRunCopy(op, request);
+    case VIR_STORAGE_REV_ACTION_START:
+        return virStorageRevRunStart(op, request);
+    case VIR_STORAGE_REV_ACTION_STAGE:
+        return virStorageRevRunStage(op, request);
+    case VIR_STORAGE_REV_ACTION_COMMIT:
+        return virStorageRevRunCommit(op, request);
+    case VIR_STORAGE_REV_ACTION_REVERT:
+        return virStorageRevRunRevert(op, request);
+    case VIR_STORAGE_REV_ACTION_PIN:
+        return virStorageRevRunPin(op, request);
+    case VIR_STORAGE_REV_ACTION_REDEFINE:
+        return virStorageRevRunRedefine(op, request);
+    case VIR_STORAGE_REV_ACTION_INVALID:
+    case VIR_STORAGE_REV_ACTION_LAST:
+        break;
+    }
+    return -1;
+}
+
+
+/* Returns the other volume that an operation reads, whose lock it has to hold shared. A start reads the lifecycle's
+ * source; that it is still the same one is certain only under the volume's lock, and checked then. */
+static char *
+virStorageRevRequestSourceVolume(virStorageRevRequest *request,
+                                 virStoragePoolObj *obj,
+                                 virStoragePoolObj *sourceObj)
+{
+    virStorageRevFamily *family;
+    const virStorageRevMeta *facts;
+
+    if (sourceObj) {
+        virStorageRevName name = { 0 };
+
+        /* Only a pool of our types knows these locks; for others the name is without meaning, and does no harm. */
+        if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(sourceObj)->type) ||
+            virStorageRevNameParse(request->sourceText, &name) < 0)
+            return NULL;
+        VIR_FREE(name.word);
+        return name.volume;
+    }
+    if (request->action == VIR_STORAGE_REV_ACTION_START &&
+        (family = virStorageRevPoolFind(obj, request->target.volume)) &&
+        (facts = virStorageRevFamilyVolumeFacts(family)) && facts->source)
+        return g_strdup(facts->source);
+    return g_strdup(request->source.volume);
+}
+
+
+static int
+virStorageRevCreateFrom(virConnectPtr conn,
+                        virStoragePoolObj *obj,
+                        virStoragePoolObj *sourceObj,
+                        const char *sourceText,
+                        virStorageVolDef *def)
+{
+    g_auto(virStorageRevOperation) op = { 0 };
+    g_auto(virStorageRevRequest) request = { 0 };
+    g_autofree char *sourceVolume = NULL;
+    bool slow;
+
+    if (virStorageRevRequestParse(&request, obj, sourceText, !sourceObj, def) < 0 ||
+        virStorageRevRequestCheckACL(&request, conn, obj) < 0)
+        return -1;
+
+    sourceVolume = virStorageRevRequestSourceVolume(&request, obj, sourceObj);
+    slow = sourceObj != NULL || virStorageRevPoolGet(virStoragePoolObjGetDef(obj))->reflinkRequired == VIR_TRISTATE_BOOL_NO;
+
+    if (virStorageRevOperationBeginFrom(&op, obj, sourceObj, request.target.volume, sourceVolume, slow) < 0)
+        return -1;
+    return virStorageRevOperationEnd(&op, virStorageRevRun(&op, &request));
+}
+
+
+bool
+virStorageRevVolCreateXMLFrom(virStorageVolPtr source,
+                              virStoragePoolObj *obj,
+                              virStoragePoolObj *sourceObj,
+                              virStorageVolDef *def,
+                              unsigned int flags G_GNUC_UNUSED,
+                              virStorageVolPtr *vol)
+{
+    if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
+        return false;
+
+    if (virStorageRevCreateFrom(source->conn, obj, sourceObj, source->name, def) == 0)
+        *vol = virStorageRevVolLookup(source->conn, obj, def->name);
+    return true;
+}

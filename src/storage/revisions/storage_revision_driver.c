@@ -1,0 +1,415 @@
+/*
+ * storage_revision_driver.c: the storage driver's calls on volumes with revisions
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "storage_revision_driver.h"
+
+#include "storage_backend_reflink.h"
+#include "storage_revision_checks.h"
+#include "storage_revision_operation.h"
+#include "storage_revision_pool.h"
+#include "virerror.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+
+/* Called when libvirt registers its storage backends. */
+int
+virStorageRevBackendsRegister(void)
+{
+    return virStorageBackendReflinkRegister();
+}
+
+
+/* Returns the operations of a pool type, or NULL when this build has none. */
+const virStorageRevOps *
+virStorageRevOpsForType(int type)
+{
+    if (type == VIR_STORAGE_POOL_REFLINK)
+        return virStorageBackendReflinkOps();
+    return NULL;
+}
+
+
+/* The capacity may be left out: a clone has that of its source. */
+unsigned int
+virStorageRevVolParseFlags(virStoragePoolDef *pool)
+{
+    return virStorageRevPoolTypeIs(pool->type) ? VIR_VOL_XML_PARSE_NO_CAPACITY : 0;
+}
+
+
+/* What a new volume without a create-from is made of. */
+typedef struct _virStorageRevTemplate virStorageRevTemplate;
+struct _virStorageRevTemplate {
+    virStorageRevName name;
+    bool found;
+};
+
+
+/* A lifecycle's source, or a backing store of the same format in this pool, is cloned. */
+static int
+virStorageRevCreateTemplate(virStoragePoolObj *obj,
+                            virStorageVolDef *def,
+                            virStorageRevTemplate *template)
+{
+    virStorageRevVol *vol = virStorageRevVolGet(def);
+    virStorageVolDef *backing;
+
+    if (vol->hasLifecycle && vol->snapOnStart) {
+        template->found = true;
+        template->name.volume = g_strdup(vol->source);
+        return 0;
+    }
+
+    if (!def->target.backingStore)
+        return 0;
+
+    backing = virStorageVolDefFindByPath(obj, def->target.backingStore->path);
+    if (backing && (!vol->hasFormat || backing->target.format == def->target.format)) {
+        template->found = true;
+        return virStorageRevNameParse(backing->name, &template->name);
+    }
+
+    if (def->target.format != VIR_STORAGE_FILE_QCOW2) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' of format '%2$s' cannot have a backing store: only a qcow2 volume can be an overlay of '%3$s'"),
+                       def->name, virStorageFileFormatTypeToString(def->target.format),
+                       def->target.backingStore->path);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
+virStorageRevCreateRun(virStorageRevOperation *op,
+                       virStorageRevTemplate *template,
+                       virStorageVolDef *def,
+                       unsigned int flags)
+{
+    virStorageRevSource source = { .family = op->source };
+    g_autofree char *name = NULL;
+    int ret;
+
+    if (virStorageRevCheckNew(op) < 0)
+        return -1;
+
+    if (template->found) {
+        if (!(source.state = virStorageRevCheckSource(op->source, &template->name)))
+            return -1;
+        source.name = name = virStorageRevStateName(op->source, source.state);
+        if (virStorageRevCheckFormat(def, source.state->meta.format, name) < 0)
+            return -1;
+    }
+
+    virStorageRevOperationUnlock(op);
+    if (template->found)
+        ret = op->ops->clone(op->ctx, op->family, &source, def);
+    else
+        ret = op->ops->create(op->ctx, op->family, def, flags);
+    virStorageRevOperationLock(op);
+
+    return virStorageRevOperationEnd(op, ret);
+}
+
+
+static int
+virStorageRevCreate(virStoragePoolObj *obj,
+                    virStorageVolDef *def,
+                    unsigned int flags)
+{
+    const virStorageRevOps *ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
+    g_auto(virStorageRevOperation) op = { 0 };
+    g_auto(virStorageRevName) name = { 0 };
+    virStorageRevTemplate template = { 0 };
+    int ret = -1;
+
+    if (virStorageRevNameParse(def->name, &name) < 0)
+        return -1;
+
+    if (virStorageVolDefFindByName(obj, def->name)) {
+        virReportError(VIR_ERR_STORAGE_VOL_EXIST, _("'%1$s'"), def->name);
+        return -1;
+    }
+    if (name.kind != VIR_STORAGE_REV_HEAD) {
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("'%1$s' cannot be created blank: live copies and revisions are created from a volume, with vol-clone or vol-create-from"),
+                       def->name);
+        return -1;
+    }
+    if (virStorageRevCheckTargetName(ops, &name) < 0)
+        return -1;
+
+    if (virStorageRevCreateTemplate(obj, def, &template) == 0 &&
+        virStorageRevOperationBegin(&op, obj, name.volume, template.name.volume, false) == 0)
+        ret = virStorageRevCreateRun(&op, &template, def, flags);
+
+    virStorageRevNameClear(&template.name);
+    return ret;
+}
+
+
+bool
+virStorageRevVolCreateXML(virConnectPtr conn,
+                          virStoragePoolObj *obj,
+                          virStorageVolDef *def,
+                          unsigned int flags,
+                          virStorageVolPtr *vol)
+{
+    if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
+        return false;
+
+    if (virStorageRevCreate(obj, def, flags) == 0)
+        *vol = virStorageRevVolLookup(conn, obj, def->name);
+    return true;
+}
+
+
+static int
+virStorageRevDeleteHead(virStorageRevOperation *op,
+                        unsigned int flags)
+{
+    const char *dependent = virStorageRevPoolFindDependent(op->obj, op->family->volume);
+
+    if (op->family->live) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' has a live copy: commit or delete '%1$s@live' first"), op->family->volume);
+        return -1;
+    }
+    if (dependent) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' is the source that volume '%2$s' starts from"), op->family->volume, dependent);
+        return -1;
+    }
+    if (virStorageRevFamilyPinnedCount(op->family) > 0 && !(flags & VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' has pinned revisions: delete those first, or delete it with its snapshots"),
+                       op->family->volume);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
+virStorageRevDeleteRun(virStorageRevOperation *op,
+                       const virStorageRevName *name,
+                       unsigned int flags)
+{
+    virStorageRevState *state = virStorageRevFamilyFind(op->family, name);
+    int ret = -1;
+
+    if (!state) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL, _("volume '%1$s' has no such state any more"), name->volume);
+        return -1;
+    }
+    if (state->inUse) {
+        g_autofree char *stateName = virStorageRevStateName(op->family, state);
+
+        virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), stateName);
+        return -1;
+    }
+    if (name->kind == VIR_STORAGE_REV_HEAD && virStorageRevDeleteHead(op, flags) < 0)
+        return -1;
+
+    virStorageRevOperationUnlock(op);
+    switch (name->kind) {
+    case VIR_STORAGE_REV_HEAD:
+        ret = op->ops->deleteVolume(op->ctx, op->family);
+        break;
+    case VIR_STORAGE_REV_LIVE:
+        ret = op->ops->discard(op->ctx, op->family);
+        break;
+    case VIR_STORAGE_REV_NUMBERED:
+    case VIR_STORAGE_REV_PINNED:
+        ret = op->ops->deleteRevision(op->ctx, op->family, state);
+        break;
+    }
+    virStorageRevOperationLock(op);
+
+    return virStorageRevOperationEnd(op, ret);
+}
+
+
+bool
+virStorageRevVolDelete(virStorageVolPtr vol,
+                       virStoragePoolObj *obj,
+                       unsigned int flags,
+                       int *ret)
+{
+    g_auto(virStorageRevOperation) op = { 0 };
+    g_auto(virStorageRevName) name = { 0 };
+
+    if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
+        return false;
+
+    *ret = -1;
+    virCheckFlags(VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS, true);
+
+    if (virStorageRevNameParse(vol->name, &name) == 0 &&
+        virStorageRevOperationBegin(&op, obj, name.volume, NULL, false) == 0)
+        *ret = virStorageRevDeleteRun(&op, &name, flags);
+    return true;
+}
+
+
+/* Returns the state that a resize of @name changes: while there is a live copy that one, so that the change is taken
+ * back with it. */
+static virStorageRevState *
+virStorageRevResizeState(virStorageRevOperation *op,
+                         const virStorageRevName *name)
+{
+    if (name->kind == VIR_STORAGE_REV_NUMBERED || name->kind == VIR_STORAGE_REV_PINNED) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("a revision of volume '%1$s' cannot be resized: revert to it first, or clone it"),
+                       name->volume);
+        return NULL;
+    }
+    if (op->family->live)
+        return op->family->live;
+    if (name->kind == VIR_STORAGE_REV_HEAD && op->family->head)
+        return op->family->head;
+
+    virReportError(VIR_ERR_NO_STORAGE_VOL, _("volume '%1$s' has no such state any more"), name->volume);
+    return NULL;
+}
+
+
+static int
+virStorageRevResizeTarget(const virStorageRevState *state,
+                          const char *volume,
+                          unsigned long long capacity,
+                          unsigned int flags,
+                          unsigned long long *target)
+{
+    *target = capacity;
+    if (flags & VIR_STORAGE_VOL_RESIZE_DELTA) {
+        if (flags & VIR_STORAGE_VOL_RESIZE_SHRINK)
+            *target = state->capacity - MIN(capacity, state->capacity);
+        else
+            *target = state->capacity + capacity;
+    }
+
+    if (*target > LLONG_MAX || *target < (flags & VIR_STORAGE_VOL_RESIZE_DELTA ? 0 : capacity)) {
+        virReportError(VIR_ERR_OVERFLOW, _("volume '%1$s' cannot be that large"), volume);
+        return -1;
+    }
+    if (*target < state->capacity && !(flags & VIR_STORAGE_VOL_RESIZE_SHRINK)) {
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("volume '%1$s' can't shrink below its capacity of %2$llu bytes unless the shrink flag is given"),
+                       volume, state->capacity);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
+virStorageRevResizeRun(virStorageRevOperation *op,
+                       const virStorageRevName *name,
+                       unsigned long long capacity,
+                       unsigned int flags)
+{
+    virStorageRevState *state = virStorageRevResizeState(op, name);
+    unsigned long long target;
+    int ret;
+
+    if (!state || virStorageRevResizeTarget(state, name->volume, capacity, flags, &target) < 0)
+        return -1;
+
+    if (target == state->capacity && !(flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE))
+        return 0;
+
+    if (flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE &&
+        target > state->allocation &&
+        target - state->allocation > virStoragePoolObjGetDef(op->obj)->available) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("not enough space left in pool '%1$s' to allocate volume '%2$s'"),
+                       op->ctx->poolName, name->volume);
+        return -1;
+    }
+
+    virStorageRevOperationUnlock(op);
+    ret = op->ops->resize(op->ctx, op->family, state->kind, target, flags);
+    virStorageRevOperationLock(op);
+
+    return virStorageRevOperationEnd(op, ret);
+}
+
+
+bool
+virStorageRevVolResize(virStorageVolPtr vol,
+                       virStoragePoolObj *obj,
+                       unsigned long long capacity,
+                       unsigned int flags,
+                       int *ret)
+{
+    g_auto(virStorageRevOperation) op = { 0 };
+    g_auto(virStorageRevName) name = { 0 };
+
+    if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
+        return false;
+
+    *ret = -1;
+    if (virStorageRevNameParse(vol->name, &name) == 0 &&
+        virStorageRevOperationBegin(&op, obj, name.volume, NULL, false) == 0)
+        *ret = virStorageRevResizeRun(&op, &name, capacity, flags);
+    return true;
+}
+
+
+static int
+virStorageRevWipeRun(virStorageRevOperation *op,
+                     const virStorageRevName *name)
+{
+    int ret;
+
+    if (name->kind != VIR_STORAGE_REV_HEAD || op->family->live || !op->family->head) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("only a volume without a live copy can be wiped, which '%1$s' has or is"), name->volume);
+        return -1;
+    }
+
+    virStorageRevOperationUnlock(op);
+    ret = op->ops->wipe(op->ctx, op->family);
+    virStorageRevOperationLock(op);
+
+    return virStorageRevOperationEnd(op, ret);
+}
+
+
+bool
+virStorageRevVolWipe(virStorageVolPtr vol,
+                     virStoragePoolObj *obj,
+                     unsigned int algorithm,
+                     unsigned int flags,
+                     int *ret)
+{
+    g_auto(virStorageRevOperation) op = { 0 };
+    g_auto(virStorageRevName) name = { 0 };
+
+    if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
+        return false;
+
+    *ret = -1;
+    virCheckFlags(0, true);
+
+    if (algorithm != VIR_STORAGE_VOL_WIPE_ALG_ZERO && algorithm != VIR_STORAGE_VOL_WIPE_ALG_TRIM) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("volume '%1$s' cannot be overwritten in patterns: its blocks are freed; use the algorithm zero or trim"),
+                       vol->name);
+        return true;
+    }
+
+    if (virStorageRevNameParse(vol->name, &name) == 0 &&
+        virStorageRevOperationBegin(&op, obj, name.volume, NULL, false) == 0)
+        *ret = virStorageRevWipeRun(&op, &name);
+    return true;
+}

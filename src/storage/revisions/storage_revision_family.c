@@ -1,0 +1,379 @@
+/*
+ * storage_revision_family.c: all states of one volume, as last read or written
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "storage_revision_family.h"
+
+#include "virerror.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+static virClass *virStorageRevFamilyClass;
+
+static void
+virStorageRevFamilyDispose(void *opaque)
+{
+    virStorageRevFamily *family = opaque;
+
+    g_free(family->volume);
+    virStorageRevStateFree(family->head);
+    virStorageRevStateFree(family->live);
+    g_ptr_array_unref(family->revisions);
+}
+
+
+static int
+virStorageRevFamilyOnceInit(void)
+{
+    if (!VIR_CLASS_NEW(virStorageRevFamily, virClassForObject()))
+        return -1;
+    return 0;
+}
+
+VIR_ONCE_GLOBAL_INIT(virStorageRevFamily);
+
+
+/* Returns a state without a file; owner, group and mode are unset. */
+virStorageRevState *
+virStorageRevStateNew(virStorageRevKind kind)
+{
+    virStorageRevState *state = g_new0(virStorageRevState, 1);
+
+    state->kind = kind;
+    state->perms.mode = (mode_t) -1;
+    state->perms.uid = (uid_t) -1;
+    state->perms.gid = (gid_t) -1;
+    virStorageRevMetaInit(&state->meta);
+    return state;
+}
+
+
+virStorageRevState *
+virStorageRevStateCopy(const virStorageRevState *state)
+{
+    virStorageRevState *copy;
+
+    if (!state)
+        return NULL;
+
+    copy = g_new0(virStorageRevState, 1);
+    *copy = *state;
+    copy->word = g_strdup(state->word);
+    copy->file = g_strdup(state->file);
+    copy->backing = g_strdup(state->backing);
+    copy->perms.label = g_strdup(state->perms.label);
+    virStorageRevMetaInit(&copy->meta);
+    virStorageRevMetaCopy(&copy->meta, &state->meta);
+    return copy;
+}
+
+
+void
+virStorageRevStateFree(virStorageRevState *state)
+{
+    if (!state)
+        return;
+
+    g_free(state->word);
+    g_free(state->file);
+    g_free(state->backing);
+    g_free(state->perms.label);
+    virStorageRevMetaClear(&state->meta);
+    g_free(state);
+}
+
+
+/**
+ * virStorageRevFamilyNew:
+ * @volume: name of the volume, without what follows an '@'
+ *
+ * Returns a family without any state, or NULL with an error
+ */
+virStorageRevFamily *
+virStorageRevFamilyNew(const char *volume)
+{
+    virStorageRevFamily *family;
+
+    if (virStorageRevFamilyInitialize() < 0 ||
+        !(family = virObjectNew(virStorageRevFamilyClass)))
+        return NULL;
+
+    family->volume = g_strdup(volume);
+    family->revisions = g_ptr_array_new_with_free_func((GDestroyNotify) virStorageRevStateFree);
+    return family;
+}
+
+
+/* Returns a deep copy that the caller may change. */
+virStorageRevFamily *
+virStorageRevFamilyCopy(virStorageRevFamily *family)
+{
+    virStorageRevFamily *copy;
+    size_t i;
+
+    if (!(copy = virStorageRevFamilyNew(family->volume)))
+        return NULL;
+
+    copy->head = virStorageRevStateCopy(family->head);
+    copy->live = virStorageRevStateCopy(family->live);
+    for (i = 0; i < family->revisions->len; i++)
+        g_ptr_array_add(copy->revisions, virStorageRevStateCopy(g_ptr_array_index(family->revisions, i)));
+    return copy;
+}
+
+
+bool
+virStorageRevFamilyIsEmpty(virStorageRevFamily *family)
+{
+    return !family->head && !family->live && family->revisions->len == 0;
+}
+
+
+/* Puts @state, which it takes over, in its place; a head or live copy that was there goes. */
+void
+virStorageRevFamilyAdd(virStorageRevFamily *family,
+                       virStorageRevState *state)
+{
+    switch (state->kind) {
+    case VIR_STORAGE_REV_HEAD:
+        virStorageRevStateFree(family->head);
+        family->head = state;
+        break;
+
+    case VIR_STORAGE_REV_LIVE:
+        virStorageRevStateFree(family->live);
+        family->live = state;
+        break;
+
+    case VIR_STORAGE_REV_NUMBERED:
+    case VIR_STORAGE_REV_PINNED:
+        g_ptr_array_add(family->revisions, state);
+        break;
+    }
+}
+
+
+static virStorageRevRetained
+virStorageRevStateRetained(const virStorageRevState *state)
+{
+    virStorageRevRetained retained = {
+        .id = state->id,
+        .legacy = state->legacy,
+        .pinned = state->kind == VIR_STORAGE_REV_PINNED,
+    };
+
+    return retained;
+}
+
+
+static int
+virStorageRevStateCompare(const void *a,
+                          const void *b)
+{
+    const virStorageRevState *one = *(virStorageRevState * const *) a;
+    const virStorageRevState *other = *(virStorageRevState * const *) b;
+    virStorageRevRetained oneRetained = virStorageRevStateRetained(one);
+    virStorageRevRetained otherRetained = virStorageRevStateRetained(other);
+
+    if (one->kind != other->kind)
+        return one->kind == VIR_STORAGE_REV_NUMBERED ? -1 : 1;
+    if (one->kind == VIR_STORAGE_REV_PINNED)
+        return strcmp(one->word, other->word);
+    return virStorageRevCompare(&oneRetained, &otherRetained);
+}
+
+
+/* Brings the revisions in order, after states were added. */
+void
+virStorageRevFamilySort(virStorageRevFamily *family)
+{
+    g_ptr_array_sort(family->revisions, virStorageRevStateCompare);
+}
+
+
+/* Returns the state that @name means, or NULL when the volume has none such; owned by the family. */
+virStorageRevState *
+virStorageRevFamilyFind(virStorageRevFamily *family,
+                        const virStorageRevName *name)
+{
+    size_t i;
+
+    if (name->kind == VIR_STORAGE_REV_HEAD)
+        return family->head;
+    if (name->kind == VIR_STORAGE_REV_LIVE)
+        return family->live;
+
+    for (i = 0; i < family->revisions->len; i++) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+
+        if (state->kind == name->kind &&
+            state->id == name->id &&
+            STREQ_NULLABLE(state->word, name->word))
+            return state;
+    }
+    return NULL;
+}
+
+
+/* Returns the revisions as retention sees them, in the family's order. */
+virStorageRevRetained *
+virStorageRevFamilyRetained(virStorageRevFamily *family,
+                            size_t *nretained)
+{
+    virStorageRevRetained *retained = g_new0(virStorageRevRetained, family->revisions->len + 1);
+    size_t i;
+
+    for (i = 0; i < family->revisions->len; i++)
+        retained[i] = virStorageRevStateRetained(g_ptr_array_index(family->revisions, i));
+
+    *nretained = family->revisions->len;
+    return retained;
+}
+
+
+/* Returns the id of the next revision; no revision of the volume ever had it. */
+unsigned long long
+virStorageRevFamilyNextId(virStorageRevFamily *family)
+{
+    size_t n;
+    g_autofree virStorageRevRetained *retained = virStorageRevFamilyRetained(family, &n);
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+
+    return virStorageRevNextId(facts ? facts->nextId : 0, retained, n);
+}
+
+
+size_t
+virStorageRevFamilyPinnedCount(virStorageRevFamily *family)
+{
+    size_t pinned = 0;
+    size_t i;
+
+    for (i = 0; i < family->revisions->len; i++) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+
+        if (state->kind == VIR_STORAGE_REV_PINNED)
+            pinned++;
+    }
+    return pinned;
+}
+
+
+/* Returns the name that the storage API knows @state by. */
+char *
+virStorageRevStateName(virStorageRevFamily *family,
+                       const virStorageRevState *state)
+{
+    return virStorageRevNameFormat(family->volume, state->kind, state->id, state->word);
+}
+
+
+/* Returns the generation of a head; one without metadata of ours counts as the first. */
+unsigned long long
+virStorageRevMetaGeneration(const virStorageRevMeta *meta)
+{
+    return meta->generation ? meta->generation : 1;
+}
+
+
+/* Returns how many of the oldest unpinned revisions retention gives up. */
+size_t
+virStorageRevFamilyPruneCount(virStorageRevFamily *family,
+                              int keep)
+{
+    size_t n;
+    g_autofree virStorageRevRetained *retained = virStorageRevFamilyRetained(family, &n);
+
+    return virStorageRevRetentionDrop(retained, n, keep);
+}
+
+
+/**
+ * virStorageRevFamilyPruneUpTo:
+ * @family: volume
+ * @keep: how many unpinned revisions may stay
+ * @next: id of a revision that is about to join them, or 0
+ *
+ * Ids are never used again, so that "unpinned ones up to this id are to go" stays true for ever. Recorded in the head,
+ * it lets an interrupted prune be finished, and never takes what a later revert or a lower default leaves.
+ *
+ * Returns that id, or 0 when none is to go
+ */
+unsigned long long
+virStorageRevFamilyPruneUpTo(virStorageRevFamily *family,
+                             int keep,
+                             unsigned long long next)
+{
+    size_t n;
+    g_autofree virStorageRevRetained *retained = virStorageRevFamilyRetained(family, &n);
+    unsigned long long upTo = 0;
+    size_t drop;
+    size_t i;
+
+    n -= virStorageRevFamilyPinnedCount(family);
+    if (next) /* the array has room for one more */
+        retained[n++] = (virStorageRevRetained) { .id = next };
+
+    drop = virStorageRevRetentionDrop(retained, n, keep);
+    for (i = 0; i < drop; i++) {
+        if (!retained[i].legacy)
+            upTo = MAX(upTo, retained[i].id);
+    }
+    return upTo;
+}
+
+
+/* Returns how many of the oldest unpinned revisions a prune, as recorded in the head, still has to remove. */
+size_t
+virStorageRevFamilyPruneLeft(virStorageRevFamily *family)
+{
+    size_t left = 0;
+    size_t i;
+
+    if (!family->head)
+        return 0;
+
+    for (i = 0; i < family->revisions->len; i++) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+
+        if (state->kind == VIR_STORAGE_REV_NUMBERED && !state->legacy &&
+            virStorageRevMetaIsOf(&family->head->meta, family->volume) &&
+            state->id <= family->head->meta.pruneUpTo)
+            left = i + 1;
+    }
+    return left;
+}
+
+
+/**
+ * virStorageRevFamilyVolumeFacts:
+ *
+ * The head's own metadata, or else that of the newest sibling that says it belongs to this volume: a tool that knows
+ * nothing of the metadata may have written the head anew, and what the volume is must not turn into a default then.
+ *
+ * Returns NULL when no state has volume facts
+ */
+const virStorageRevMeta *
+virStorageRevFamilyVolumeFacts(virStorageRevFamily *family)
+{
+    size_t i;
+
+    if (family->head && virStorageRevMetaIsOf(&family->head->meta, family->volume))
+        return &family->head->meta;
+    if (family->live && virStorageRevMetaIsOf(&family->live->meta, family->volume))
+        return &family->live->meta;
+
+    for (i = family->revisions->len; i > 0; i--) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, i - 1);
+
+        if (virStorageRevMetaIsOf(&state->meta, family->volume))
+            return &state->meta;
+    }
+    return NULL;
+}

@@ -1,0 +1,238 @@
+/*
+ * storage_revision_lock.c: locks on volumes, by pool and name
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "storage_revision_lock.h"
+
+#include "viralloc.h"
+#include "virerror.h"
+#include "virthread.h"
+#include "virtime.h"
+#include "viruuid.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+/*
+ * A volume's lock covers its head, live copy, revisions and staging together. It is taken with the pool unlocked, and
+ * outlives every definition of the volume: a refresh may free those at any time. The pool's own lock is only ever taken
+ * inside a volume's lock, never the other way round (but for virStorageRevLocksTry, which does not wait).
+ */
+
+typedef struct _virStorageRevLock virStorageRevLock;
+struct _virStorageRevLock {
+    unsigned int readers;
+    bool writer;
+    bool slow; /* the holder copies data: do not wait for it */
+};
+
+struct _virStorageRevLocks {
+    char *target; /* held exclusively; NULL for none */
+    char *source; /* held shared; NULL for none */
+};
+
+static virMutex mutex = VIR_MUTEX_INITIALIZER;
+static virCond released;
+static GHashTable *table;
+
+
+static int
+virStorageRevLockOnceInit(void)
+{
+    if (virCondInit(&released) < 0) {
+        virReportSystemError(errno, "%s", _("cannot initialize the locks of volumes"));
+        return -1;
+    }
+    table = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    return 0;
+}
+
+VIR_ONCE_GLOBAL_INIT(virStorageRevLock);
+
+
+static char *
+virStorageRevLockKey(const unsigned char *pool,
+                     const char *volume)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    if (!volume)
+        return NULL;
+    virUUIDFormat(pool, uuid);
+    return g_strdup_printf("%s/%s", uuid, volume);
+}
+
+
+static virStorageRevLock *
+virStorageRevLockFind(const char *key)
+{
+    return key ? g_hash_table_lookup(table, key) : NULL;
+}
+
+
+/* Does somebody hold @locks in a way that excludes us? Sets @slow when it is pointless to wait. */
+static bool
+virStorageRevLocksAreTaken(virStorageRevLocks *locks,
+                           bool *slow)
+{
+    virStorageRevLock *target = virStorageRevLockFind(locks->target);
+    virStorageRevLock *source = virStorageRevLockFind(locks->source);
+
+    if (target) {
+        *slow = target->slow;
+        return true;
+    }
+    if (source && source->writer) {
+        *slow = source->slow;
+        return true;
+    }
+    return false;
+}
+
+
+static void
+virStorageRevLocksTake(virStorageRevLocks *locks,
+                       bool slow)
+{
+    virStorageRevLock *lock;
+
+    if (locks->target) {
+        lock = g_new0(virStorageRevLock, 1);
+        lock->writer = true;
+        lock->slow = slow;
+        g_hash_table_insert(table, g_strdup(locks->target), lock);
+    }
+    if (locks->source) {
+        if (!(lock = virStorageRevLockFind(locks->source))) {
+            lock = g_new0(virStorageRevLock, 1);
+            g_hash_table_insert(table, g_strdup(locks->source), lock);
+        }
+        lock->readers++;
+        lock->slow |= slow;
+    }
+}
+
+
+static void
+virStorageRevLocksFree(virStorageRevLocks *locks)
+{
+    g_free(locks->target);
+    g_free(locks->source);
+    g_free(locks);
+}
+
+
+/**
+ * virStorageRevLocksAcquire:
+ * @targetPool: UUID of the pool of @target
+ * @target: volume to lock exclusively, or NULL
+ * @sourcePool: UUID of the pool of @source
+ * @source: volume to lock shared, or NULL; ignored when it is @target itself
+ * @slow: whether the caller is going to copy data, so that others fail at once instead of waiting
+ *
+ * Takes both locks at once, so that no order can dead-lock. Waits up to VIR_STORAGE_REV_LOCK_WAIT_MS; no pool may be
+ * locked meanwhile.
+ *
+ * Returns the locks, or NULL with VIR_ERR_OPERATION_INVALID
+ */
+virStorageRevLocks *
+virStorageRevLocksAcquire(const unsigned char *targetPool,
+                          const char *target,
+                          const unsigned char *sourcePool,
+                          const char *source,
+                          bool slow)
+{
+    virStorageRevLocks *locks;
+    unsigned long long until;
+    bool busy = false;
+
+    if (virStorageRevLockInitialize() < 0 || virTimeMillisNow(&until) < 0)
+        return NULL;
+    until += VIR_STORAGE_REV_LOCK_WAIT_MS;
+
+    locks = g_new0(virStorageRevLocks, 1);
+    locks->target = virStorageRevLockKey(targetPool, target);
+    locks->source = virStorageRevLockKey(sourcePool, source);
+    if (STREQ_NULLABLE(locks->target, locks->source))
+        VIR_FREE(locks->source);
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        while (virStorageRevLocksAreTaken(locks, &busy) && !busy) {
+            if (virCondWaitUntil(&released, &mutex, until) < 0)
+                busy = true;
+        }
+        if (!busy)
+            virStorageRevLocksTake(locks, slow);
+    }
+
+    if (busy) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' is in use by another operation"),
+                       target ? target : source);
+        g_clear_pointer(&locks, virStorageRevLocksFree);
+    }
+    return locks;
+}
+
+
+/**
+ * virStorageRevLocksTry:
+ * @pool: UUID of the pool
+ * @volume: volume to lock exclusively
+ *
+ * Never waits, so that it can be called with the pool locked.
+ *
+ * Returns the lock, or NULL without an error when somebody holds it
+ */
+virStorageRevLocks *
+virStorageRevLocksTry(const unsigned char *pool,
+                      const char *volume)
+{
+    virStorageRevLocks *locks;
+    bool slow = false;
+    bool taken = true;
+
+    if (virStorageRevLockInitialize() < 0) {
+        virResetLastError();
+        return NULL;
+    }
+
+    locks = g_new0(virStorageRevLocks, 1);
+    locks->target = virStorageRevLockKey(pool, volume);
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        if (!(taken = virStorageRevLocksAreTaken(locks, &slow)))
+            virStorageRevLocksTake(locks, false);
+    }
+    if (taken)
+        g_clear_pointer(&locks, virStorageRevLocksFree);
+    return locks;
+}
+
+
+/**
+ * virStorageRevLocksRelease:
+ * @locks: what virStorageRevLocksAcquire or virStorageRevLocksTry returned, or NULL
+ */
+void
+virStorageRevLocksRelease(virStorageRevLocks *locks)
+{
+    virStorageRevLock *lock;
+
+    if (!locks)
+        return;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        if (locks->target)
+            g_hash_table_remove(table, locks->target);
+        if ((lock = virStorageRevLockFind(locks->source)) && --lock->readers == 0)
+            g_hash_table_remove(table, locks->source);
+        virCondBroadcast(&released);
+    }
+    virStorageRevLocksFree(locks);
+}

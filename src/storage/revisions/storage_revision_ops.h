@@ -1,0 +1,134 @@
+/*
+ * storage_revision_ops.h: what a backend whose volumes have revisions implements
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_revision_family.h"
+#include "virstorageobj.h"
+
+/* What an operation needs of its pool while the pool is unlocked, and its definition may go. */
+typedef struct _virStorageRevContext virStorageRevContext;
+struct _virStorageRevContext {
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    char *poolName;
+    char *poolPath;
+    int poolKeep;
+    bool cloneRequired;        /* refuse what the file system cannot clone */
+    bool allocationIsCapacity; /* <refresh><volume allocation='capacity'/></refresh> */
+};
+
+virStorageRevContext *
+virStorageRevContextNew(virStoragePoolDef *def);
+
+void
+virStorageRevContextFree(virStorageRevContext *ctx);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageRevContext, virStorageRevContextFree);
+
+/* Where content comes from: a state of a volume of the same pool, or a volume of another pool. */
+typedef struct _virStorageRevSource virStorageRevSource;
+struct _virStorageRevSource {
+    const char *name;                /* for errors */
+    virStorageRevFamily *family;     /* NULL: another pool's volume */
+    const virStorageRevState *state;
+
+    const char *path;                /* another pool's volume */
+    int format;
+    unsigned long long capacity;
+};
+
+/* An upload under way: the image or LV that the stream writes to. */
+typedef struct _virStorageRevStaging virStorageRevStaging;
+
+/*
+ * Operations on a volume. Each is called with the pool unlocked and the volume's lock held (exclusively for @family,
+ * shared for a source), and changes @family, a private copy, as it changes the storage. On failure it has reported an
+ * error and left the storage as it was, or in a state that the next refresh finishes or undoes.
+ */
+typedef struct _virStorageRevOps virStorageRevOps;
+struct _virStorageRevOps {
+    virStoragePoolType type;
+    bool nestedNames;
+
+    /* names that collide with the files or LVs of other volumes */
+    int (*checkName)(const virStorageRevName *name);
+
+    /* a new blank volume, or a qcow2 overlay, as @def says */
+    int (*create)(virStorageRevContext *ctx,
+                  virStorageRevFamily *family,
+                  virStorageVolDef *def,
+                  unsigned int flags);
+    /* a new volume from @source; a lifecycle is taken from @def */
+    int (*clone)(virStorageRevContext *ctx,
+                 virStorageRevFamily *family,
+                 const virStorageRevSource *source,
+                 virStorageVolDef *def);
+    /* the live copy; @source is the lifecycle's source, or NULL */
+    int (*start)(virStorageRevContext *ctx,
+                 virStorageRevFamily *family,
+                 const virStorageRevSource *source);
+    int (*stage)(virStorageRevContext *ctx,
+                 virStorageRevFamily *family,
+                 const virStorageRevSource *source);
+    int (*commit)(virStorageRevContext *ctx,
+                  virStorageRevFamily *family);
+    int (*discard)(virStorageRevContext *ctx,
+                   virStorageRevFamily *family);
+    int (*revert)(virStorageRevContext *ctx,
+                  virStorageRevFamily *family,
+                  const virStorageRevState *revision);
+    int (*pin)(virStorageRevContext *ctx,
+               virStorageRevFamily *family,
+               const char *word);
+    int (*redefine)(virStorageRevContext *ctx,
+                    virStorageRevFamily *family,
+                    const virStorageRevMeta *facts);
+    int (*resize)(virStorageRevContext *ctx,
+                  virStorageRevFamily *family,
+                  virStorageRevKind kind,
+                  unsigned long long capacity,
+                  unsigned int flags);
+    int (*wipe)(virStorageRevContext *ctx,
+                virStorageRevFamily *family);
+    int (*deleteVolume)(virStorageRevContext *ctx,
+                        virStorageRevFamily *family);
+    int (*deleteRevision)(virStorageRevContext *ctx,
+                          virStorageRevFamily *family,
+                          const virStorageRevState *revision);
+
+    /* removes the @count oldest unpinned revisions; what is in use stays for the next time */
+    int (*prune)(virStorageRevContext *ctx,
+                 virStorageRevFamily *family,
+                 size_t count);
+    /* prepares the next live copy, if that is worth while: in the background, some seconds after the head changed */
+    void (*precache)(virStorageRevContext *ctx,
+                     virStorageRevFamily *family);
+
+    /* a file descriptor of a stable image of @state */
+    int (*openForDownload)(virStorageRevContext *ctx,
+                           virStorageRevFamily *family,
+                           const virStorageRevState *state);
+    /* a file descriptor of the live copy itself, for writing */
+    int (*openLive)(virStorageRevContext *ctx,
+                    virStorageRevFamily *family);
+    virStorageRevStaging *(*stagingBegin)(virStorageRevContext *ctx,
+                                          virStorageRevFamily *family);
+    int (*stagingFd)(virStorageRevStaging *staging);
+    /* what is staged becomes the head; frees nothing */
+    int (*stagingCommit)(virStorageRevContext *ctx,
+                         virStorageRevFamily *family,
+                         virStorageRevStaging *staging);
+    /* removes what was not committed, and frees it */
+    void (*stagingEnd)(virStorageRevStaging *staging);
+
+    /* capacity, allocation and available of the pool, read anew; called with the pool locked */
+    int (*updatePool)(virStoragePoolObj *obj);
+};
+
+const virStorageRevOps *
+virStorageRevOpsForType(int type);

@@ -1,0 +1,456 @@
+/*
+ * storage_revision_pool.c: the volumes of a pool, as families and as definitions
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "storage_revision_pool.h"
+
+#include "viralloc.h"
+#include "virerror.h"
+#include "virlog.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_revision_pool");
+
+/* The pool's runtime data. libvirt's own list of definitions is what clients see; the families are what it is made
+ * from, so that no operation has to read a directory or the whole VG to learn what a volume consists of. */
+typedef struct _virStorageRevTable virStorageRevTable;
+struct _virStorageRevTable {
+    GHashTable *families;   /* name of the volume → virStorageRevFamily */
+    size_t listed;
+};
+
+
+static void
+virStorageRevTableFree(void *opaque)
+{
+    virStorageRevTable *table = opaque;
+
+    g_hash_table_unref(table->families);
+    g_free(table);
+}
+
+
+static virStorageRevTable *
+virStorageRevPoolTable(virStoragePoolObj *obj)
+{
+    virStorageRevPool *pool = virStorageRevPoolGet(virStoragePoolObjGetDef(obj));
+
+    if (!pool->runtime) {
+        virStorageRevTable *table = g_new0(virStorageRevTable, 1);
+
+        table->families = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
+        pool->runtime = table;
+        pool->runtimeFree = virStorageRevTableFree;
+    }
+    return pool->runtime;
+}
+
+
+/* Forgets all volumes, at the begin of a refresh; libvirt has dropped its definitions already. */
+void
+virStorageRevPoolReset(virStoragePoolObj *obj)
+{
+    virStorageRevTable *table = virStorageRevPoolTable(obj);
+
+    g_hash_table_remove_all(table->families);
+    table->listed = 0;
+}
+
+
+/* Returns the family of @volume, owned by the pool, or NULL. */
+virStorageRevFamily *
+virStorageRevPoolFind(virStoragePoolObj *obj,
+                      const char *volume)
+{
+    return g_hash_table_lookup(virStorageRevPoolTable(obj)->families, volume);
+}
+
+
+/* Returns references to all families. */
+GPtrArray *
+virStorageRevPoolFamilies(virStoragePoolObj *obj)
+{
+    GPtrArray *families = g_ptr_array_new_with_free_func(virObjectUnref);
+    GHashTableIter iter;
+    void *family;
+
+    g_hash_table_iter_init(&iter, virStorageRevPoolTable(obj)->families);
+    while (g_hash_table_iter_next(&iter, NULL, &family))
+        g_ptr_array_add(families, virObjectRef(family));
+    return families;
+}
+
+
+static bool
+virStorageRevPoolHides(virStoragePoolObj *obj,
+                       virStorageRevKind kind)
+{
+    virStorageRevPool *pool = virStorageRevPoolGet(virStoragePoolObjGetDef(obj));
+
+    return pool->list == VIR_TRISTATE_BOOL_NO &&
+        (kind == VIR_STORAGE_REV_NUMBERED || kind == VIR_STORAGE_REV_PINNED);
+}
+
+
+/**
+ * virStorageRevPoolCheckRoom:
+ * @obj: pool
+ * @kind: what is about to be made
+ *
+ * One volume more than the wire can carry would make the whole list fail, so that it is refused.
+ *
+ * Returns 0, or -1 with VIR_ERR_OPERATION_INVALID
+ */
+int
+virStorageRevPoolCheckRoom(virStoragePoolObj *obj,
+                           virStorageRevKind kind)
+{
+    if (virStorageRevPoolHides(obj, kind) ||
+        virStorageRevPoolTable(obj)->listed < VIR_STORAGE_REV_LIST_MAX)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("pool '%1$s' already lists %2$d volumes, live copies and revisions, which is all that libvirt can list: remove some, or define the pool with <revisions list='no'/>"),
+                   virStoragePoolObjGetDef(obj)->name, VIR_STORAGE_REV_LIST_MAX);
+    return -1;
+}
+
+
+/* Is a definition of @state held by a copy that runs with the pool unlocked? */
+bool
+virStorageRevPoolStateInUse(virStoragePoolObj *obj,
+                            virStorageRevFamily *family,
+                            const virStorageRevState *state)
+{
+    g_autofree char *name = virStorageRevStateName(family, state);
+    virStorageVolDef *def = virStorageVolDefFindByName(obj, name);
+
+    return def && def->in_use > 0;
+}
+
+
+/* Returns the name of a volume whose lifecycle starts from @volume, or NULL. */
+const char *
+virStorageRevPoolFindDependent(virStoragePoolObj *obj,
+                               const char *volume)
+{
+    GHashTableIter iter;
+    void *value;
+
+    g_hash_table_iter_init(&iter, virStorageRevPoolTable(obj)->families);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        virStorageRevFamily *family = value;
+        const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+
+        if (facts && STREQ_NULLABLE(facts->source, volume))
+            return family->volume;
+    }
+    return NULL;
+}
+
+
+static void
+virStorageRevVolSetRevisions(virStorageRevVol *vol,
+                             virStorageRevFamily *family)
+{
+    size_t i;
+
+    virStorageRevVolClearRevisions(vol);
+    vol->nrevisions = family->revisions->len;
+    vol->revisions = g_new0(virStorageRevEntry, vol->nrevisions);
+
+    for (i = 0; i < vol->nrevisions; i++) {
+        const virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+
+        vol->revisions[i].name = virStorageRevStateName(family, state);
+        vol->revisions[i].id = state->id;
+        vol->revisions[i].created = state->meta.created;
+        vol->revisions[i].superseded = state->superseded;
+        vol->revisions[i].pinned = state->kind == VIR_STORAGE_REV_PINNED;
+    }
+}
+
+
+static void
+virStorageRevVolSetOrigins(virStorageRevVol *vol,
+                           const virStorageRevMeta *meta)
+{
+    size_t i;
+
+    virStorageRevVolClearOrigins(vol);
+    vol->norigins = meta->norigins;
+    vol->origins = g_new0(virStorageRevOrigin, vol->norigins);
+    for (i = 0; i < vol->norigins; i++) {
+        vol->origins[i].volume = g_strdup(meta->origins[i].volume);
+        vol->origins[i].generation = meta->origins[i].generation;
+    }
+}
+
+
+/* Was the live copy of a snapshot volume made from a state that its source has left behind? */
+static bool
+virStorageRevFamilyIsOutdated(virStoragePoolObj *obj,
+                              virStorageRevFamily *family,
+                              const virStorageRevMeta *facts)
+{
+    virStorageRevFamily *source;
+
+    if (!family->live || !facts || !facts->snapOnStart || !facts->source ||
+        family->live->meta.norigins == 0 ||
+        !(source = virStorageRevPoolFind(obj, facts->source)) ||
+        !source->head)
+        return false;
+
+    return STRNEQ(family->live->meta.origins[0].volume, facts->source) ||
+        family->live->meta.origins[0].generation != virStorageRevMetaGeneration(&source->head->meta);
+}
+
+
+static void
+virStorageRevVolSetHead(virStoragePoolObj *obj,
+                        virStorageRevVol *vol,
+                        virStorageRevFamily *family)
+{
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+
+    vol->hasLifecycle = true;
+    vol->snapOnStart = facts && facts->snapOnStart;
+    vol->saveOnStop = !facts || facts->saveOnStop;
+    vol->keep = facts ? facts->keep : VIR_STORAGE_REV_KEEP_UNSET;
+    g_free(vol->source);
+    vol->source = g_strdup(facts ? facts->source : NULL);
+
+    vol->hasState = true;
+    vol->dirty = family->live != NULL;
+    vol->outdated = virStorageRevFamilyIsOutdated(obj, family, facts);
+    vol->generation = virStorageRevMetaGeneration(&family->head->meta);
+    virStorageRevVolSetRevisions(vol, family);
+}
+
+
+static void
+virStorageRevDefSetBacking(virStorageVolDef *def,
+                           const virStorageRevState *state)
+{
+    g_clear_pointer(&def->target.backingStore, virObjectUnref);
+    if (!state->backing)
+        return;
+
+    def->target.backingStore = virStorageSourceNew();
+    def->target.backingStore->type = VIR_STORAGE_TYPE_FILE;
+    def->target.backingStore->path = g_strdup(state->backing);
+    def->target.backingStore->format = state->backingFormat;
+}
+
+
+/* Brings @def, which may be new, in line with @state. */
+static void
+virStorageRevDefUpdate(virStoragePoolObj *obj,
+                       virStorageVolDef *def,
+                       virStorageRevFamily *family,
+                       const virStorageRevState *state)
+{
+    virStorageSource *target = &def->target;
+    virStorageRevVol *vol = virStorageRevVolGet(def);
+
+    def->building = false;
+    target->format = state->meta.format;
+    target->capacity = state->capacity;
+    target->allocation = state->allocation;
+    target->physical = state->capacity;
+
+    if (!target->perms)
+        target->perms = g_new0(virStoragePerms, 1);
+    g_free(target->perms->label);
+    *target->perms = state->perms;
+    target->perms->label = g_strdup(state->perms.label);
+
+    if (!target->timestamps)
+        target->timestamps = g_new0(virStorageTimestamps, 1);
+    target->timestamps->atime = state->atime;
+    target->timestamps->mtime = state->mtime;
+    target->timestamps->ctime = state->ctime;
+    target->timestamps->btime.tv_nsec = -1;
+
+    virStorageRevDefSetBacking(def, state);
+    virStorageRevVolSetOrigins(vol, &state->meta);
+    if (state->kind == VIR_STORAGE_REV_HEAD)
+        virStorageRevVolSetHead(obj, vol, family);
+}
+
+
+static int
+virStorageRevDefAdd(virStoragePoolObj *obj,
+                    virStorageRevFamily *family,
+                    const virStorageRevState *state,
+                    const char *name)
+{
+    virStorageRevTable *table = virStorageRevPoolTable(obj);
+    virStoragePoolDef *pool = virStoragePoolObjGetDef(obj);
+    g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
+    virStorageRevVol *vol;
+
+    if (!(vol = virStorageRevVolNew()))
+        return -1;
+
+    def->name = g_strdup(name);
+    def->type = VIR_STORAGE_VOL_FILE;
+    def->target.type = VIR_STORAGE_TYPE_FILE;
+    def->target.path = g_strdup_printf("%s/%s", pool->target.path, state->file);
+    def->target.privateData = (virObject *) vol;
+    def->key = g_strdup(def->target.path);
+
+    vol->hidden = virStorageRevPoolHides(obj, state->kind);
+    if (!vol->hidden && table->listed >= VIR_STORAGE_REV_LIST_MAX) {
+        VIR_WARN("pool '%s' has more volumes than can be listed: '%s' is found by its name only", pool->name, name);
+        vol->hidden = true;
+    }
+
+    virStorageRevDefUpdate(obj, def, family, state);
+    if (virStoragePoolObjAddVol(obj, def) < 0) {
+        virReportError(VIR_ERR_INTERNAL_ERROR, _("cannot add volume '%1$s' to pool '%2$s'"), name, pool->name);
+        return -1;
+    }
+    if (!vol->hidden)
+        table->listed++;
+    def = NULL;
+    return 0;
+}
+
+
+static int
+virStorageRevDefPut(virStoragePoolObj *obj,
+                    virStorageRevFamily *family,
+                    const virStorageRevState *state)
+{
+    g_autofree char *name = NULL;
+    virStorageVolDef *def;
+
+    if (!state)
+        return 0;
+
+    name = virStorageRevStateName(family, state);
+    if (!(def = virStorageVolDefFindByName(obj, name)))
+        return virStorageRevDefAdd(obj, family, state, name);
+
+    virStorageRevDefUpdate(obj, def, family, state);
+    return 0;
+}
+
+
+static void
+virStorageRevDefRemove(virStoragePoolObj *obj,
+                       virStorageRevFamily *family,
+                       const virStorageRevState *state)
+{
+    g_autofree char *name = virStorageRevStateName(family, state);
+    virStorageVolDef *def = virStorageVolDefFindByName(obj, name);
+
+    if (!def)
+        return;
+
+    /* Operations skip and refuse what is in use; but a copy into another pool may have begun since they looked. */
+    if (def->in_use > 0) {
+        VIR_WARN("volume '%s' is gone, but still being copied from", name);
+        return;
+    }
+
+    if (!virStorageRevVolIsHidden(def))
+        virStorageRevPoolTable(obj)->listed--;
+    virStoragePoolObjRemoveVol(obj, def);
+}
+
+
+static bool
+virStorageRevFamilyHas(virStorageRevFamily *family,
+                       const virStorageRevState *state)
+{
+    virStorageRevName name = {
+        .kind = state->kind,
+        .id = state->id,
+        .word = state->word,
+    };
+
+    return virStorageRevFamilyFind(family, &name) != NULL;
+}
+
+
+static void
+virStorageRevPoolDropMissing(virStoragePoolObj *obj,
+                             virStorageRevFamily *before,
+                             virStorageRevFamily *after)
+{
+    size_t i;
+
+    if (before->head && !after->head)
+        virStorageRevDefRemove(obj, before, before->head);
+    if (before->live && !after->live)
+        virStorageRevDefRemove(obj, before, before->live);
+
+    for (i = 0; i < before->revisions->len; i++) {
+        virStorageRevState *state = g_ptr_array_index(before->revisions, i);
+
+        if (!virStorageRevFamilyHas(after, state))
+            virStorageRevDefRemove(obj, before, state);
+    }
+}
+
+
+/**
+ * virStorageRevPoolPut:
+ * @obj: pool
+ * @family: what the volume now consists of; immutable from here on
+ *
+ * Replaces what the pool knew of the volume, and brings libvirt's definitions in line. Definitions that stay are
+ * changed in place, since others may hold them.
+ *
+ * Returns 0, or -1 with an error when a definition could not be added; all others are in line then
+ */
+int
+virStorageRevPoolPut(virStoragePoolObj *obj,
+                     virStorageRevFamily *family)
+{
+    virStorageRevTable *table = virStorageRevPoolTable(obj);
+    virStorageRevFamily *before = g_hash_table_lookup(table->families, family->volume);
+    int ret = 0;
+    size_t i;
+
+    if (before)
+        virStorageRevPoolDropMissing(obj, before, family);
+
+    if (virStorageRevFamilyIsEmpty(family)) {
+        g_hash_table_remove(table->families, family->volume);
+        return 0;
+    }
+
+    g_hash_table_replace(table->families, family->volume, virObjectRef(family));
+
+    if (virStorageRevDefPut(obj, family, family->head) < 0 ||
+        virStorageRevDefPut(obj, family, family->live) < 0)
+        ret = -1;
+    for (i = 0; i < family->revisions->len; i++) {
+        if (virStorageRevDefPut(obj, family, g_ptr_array_index(family->revisions, i)) < 0)
+            ret = -1;
+    }
+    return ret;
+}
+
+
+/* Brings what depends on other volumes up to date in @def: whether a live copy is outdated. */
+void
+virStorageRevPoolUpdateVol(virStoragePoolObj *obj,
+                           virStorageVolDef *def)
+{
+    virStorageRevVol *vol = virStorageRevVolGet(def);
+    virStorageRevFamily *family;
+
+    if (vol && vol->hasState && (family = virStorageRevPoolFind(obj, def->name)))
+        vol->outdated = virStorageRevFamilyIsOutdated(obj, family, virStorageRevFamilyVolumeFacts(family));
+}

@@ -1,0 +1,47 @@
+/*
+ * storage_revision_pool.h: the volumes of a pool, as families and as definitions
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_revision_ops.h"
+
+/* What libvirt's wire can list: REMOTE_STORAGE_VOL_LIST_MAX. */
+#define VIR_STORAGE_REV_LIST_MAX 16384
+
+/* All functions here are called with the pool locked. */
+
+void
+virStorageRevPoolReset(virStoragePoolObj *obj);
+
+virStorageRevFamily *
+virStorageRevPoolFind(virStoragePoolObj *obj,
+                      const char *volume);
+
+int
+virStorageRevPoolPut(virStoragePoolObj *obj,
+                     virStorageRevFamily *family);
+
+int
+virStorageRevPoolCheckRoom(virStoragePoolObj *obj,
+                           virStorageRevKind kind);
+
+const char *
+virStorageRevPoolFindDependent(virStoragePoolObj *obj,
+                               const char *volume);
+
+void
+virStorageRevPoolUpdateVol(virStoragePoolObj *obj,
+                           virStorageVolDef *def);
+
+bool
+virStorageRevPoolStateInUse(virStoragePoolObj *obj,
+                            virStorageRevFamily *family,
+                            const virStorageRevState *state);
+
+GPtrArray *
+virStorageRevPoolFamilies(virStoragePoolObj *obj);

@@ -1,0 +1,327 @@
+/*
+ * storage_revision_stream.c: upload to and download from volumes with revisions
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+
+#include "storage_revision_driver.h"
+
+#include "storage_driver.h"
+#include "storage_revision_checks.h"
+#include "storage_revision_pool.h"
+#include "storage_revision_worker.h"
+#include "virerror.h"
+#include "virfdstream.h"
+#include "virfile.h"
+#include "virlog.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_revision_stream");
+
+/* After so many bytes the kernel is told to write them back, so that the sync at the end does not take long: it runs in
+ * the daemon's event loop. */
+#define VIR_STORAGE_REV_WRITEBACK_BYTES (32ULL * 1024 * 1024)
+
+/*
+ * An upload is a file descriptor stream of libvirt whose finish and abort are ours: only they can tell the two apart,
+ * and only finish can return an error to the client. A client that goes away arrives as an abort.
+ */
+typedef struct _virStorageRevUpload virStorageRevUpload;
+struct _virStorageRevUpload {
+    virStreamDriver driver;          /* what st->driver points to; must be first */
+    virStreamDriver *original;
+    unsigned char pool[VIR_UUID_BUFLEN];
+    char *volume;
+    const virStorageRevOps *ops;
+    virStorageRevStaging *staging;   /* to the head */
+    virStorageRevLocks *locks;       /* to the live copy, in place: nobody may commit it meanwhile */
+    int fd;                          /* of the staged image or live copy */
+    unsigned long long unwritten;    /* bytes since the last write-back */
+};
+
+
+static void
+virStorageRevUploadFree(virStorageRevUpload *upload)
+{
+    if (!upload)
+        return;
+
+    if (upload->staging)
+        upload->ops->stagingEnd(upload->staging);
+    else
+        VIR_FORCE_CLOSE(upload->fd);
+    virStorageRevLocksRelease(upload->locks);
+    g_free(upload->volume);
+    g_free(upload);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageRevUpload, virStorageRevUploadFree);
+
+
+/* Returns the upload of a stream, which is an ordinary stream of libvirt again from then on. */
+static virStorageRevUpload *
+virStorageRevUploadSteal(virStreamPtr st)
+{
+    virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
+
+    st->driver = upload->original;
+    return upload;
+}
+
+
+static int
+virStorageRevUploadSend(virStreamPtr st,
+                        const char *data,
+                        size_t nbytes)
+{
+    virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
+    int sent = upload->original->streamSend(st, data, nbytes);
+
+    if (sent > 0 && (upload->unwritten += sent) >= VIR_STORAGE_REV_WRITEBACK_BYTES) {
+        upload->unwritten = 0;
+        (void) sync_file_range(upload->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    }
+    return sent;
+}
+
+
+/* What is staged becomes the head, as a commit would. */
+static int
+virStorageRevUploadCommit(virStorageRevUpload *upload,
+                          virStoragePoolObj *obj)
+{
+    g_auto(virStorageRevOperation) op = { 0 };
+    size_t count;
+    int ret;
+
+    if (virStorageRevOperationBegin(&op, obj, upload->volume, NULL, false) < 0)
+        return -1;
+    if (virStorageRevPoolCheckRoom(obj, VIR_STORAGE_REV_NUMBERED) < 0)
+        return -1;
+
+    virStorageRevOperationUnlock(&op);
+    if ((ret = op.ops->stagingCommit(op.ctx, op.family, upload->staging)) == 0 &&
+        (count = virStorageRevFamilyPruneCount(op.family, virStorageRevKeepOf(op.ctx, op.family))) > 0 &&
+        op.ops->prune(op.ctx, op.family, count) < 0)
+        virResetLastError();
+    virStorageRevOperationLock(&op);
+
+    return virStorageRevOperationEnd(&op, ret);
+}
+
+
+static int
+virStorageRevUploadFinish(virStreamPtr st)
+{
+    g_autoptr(virStorageRevUpload) upload = virStorageRevUploadSteal(st);
+    virStoragePoolObj *obj = NULL;
+    int ret;
+
+    if (upload->original->streamFinish(st) < 0)
+        return -1;
+
+    if (!upload->staging) {
+        if (fsync(upload->fd) == 0)
+            return 0;
+        virReportSystemError(errno, _("cannot make volume '%1$s' durable"), upload->volume);
+        return -1;
+    }
+
+    if (!(obj = virStoragePoolObjFindPoolByUUID(upload->pool))) {
+        virReportError(VIR_ERR_NO_STORAGE_POOL, _("the pool of volume '%1$s' has gone during the upload"), upload->volume);
+        return -1;
+    }
+    ret = virStorageRevUploadCommit(upload, obj);
+    virStoragePoolObjEndAPI(&obj);
+    return ret;
+}
+
+
+static int
+virStorageRevUploadAbort(virStreamPtr st)
+{
+    g_autoptr(virStorageRevUpload) upload = virStorageRevUploadSteal(st);
+
+    return upload->original->streamAbort(st);
+}
+
+
+/* Opens the stream on a file that is open already, whatever may have become of its name. */
+static int
+virStorageRevStreamOpen(virStreamPtr stream,
+                        int fd,
+                        unsigned long long offset,
+                        unsigned long long length,
+                        bool sparse,
+                        int oflags)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+
+    return virFDStreamOpenBlockDevice(stream, path, offset, length, sparse, oflags);
+}
+
+
+static void
+virStorageRevUploadAttach(virStorageRevUpload *upload,
+                          virStreamPtr stream)
+{
+    upload->original = stream->driver;
+    upload->driver = *stream->driver;
+    upload->driver.streamSend = virStorageRevUploadSend;
+    upload->driver.streamFinish = virStorageRevUploadFinish;
+    upload->driver.streamAbort = virStorageRevUploadAbort;
+    stream->driver = &upload->driver;
+}
+
+
+static int
+virStorageRevUploadOpen(virStorageRevUpload *upload,
+                        virStorageRevOperation *op,
+                        virStorageRevKind kind)
+{
+    if (kind == VIR_STORAGE_REV_LIVE) {
+        upload->fd = op->ops->openLive(op->ctx, op->family);
+        upload->locks = g_steal_pointer(&op->locks);
+        return upload->fd < 0 ? -1 : 0;
+    }
+
+    if (!(upload->staging = op->ops->stagingBegin(op->ctx, op->family)))
+        return -1;
+    upload->fd = op->ops->stagingFd(upload->staging);
+    return 0;
+}
+
+
+static int
+virStorageRevUploadCheck(virStorageRevOperation *op,
+                         const virStorageRevName *name)
+{
+    if (!virStorageRevCheckSource(op->family, name))
+        return -1;
+    if (name->kind == VIR_STORAGE_REV_HEAD && op->family->live) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' has a live copy: commit or delete '%1$s@live' first, or upload to that"),
+                       name->volume);
+        return -1;
+    }
+    if (name->kind == VIR_STORAGE_REV_NUMBERED || name->kind == VIR_STORAGE_REV_PINNED) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("a revision of volume '%1$s' cannot be changed"), name->volume);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
+virStorageRevUploadBegin(virStoragePoolObj *obj,
+                         const virStorageRevName *name,
+                         virStreamPtr stream,
+                         unsigned long long offset,
+                         unsigned long long length,
+                         bool sparse)
+{
+    bool live = name->kind == VIR_STORAGE_REV_LIVE;
+    g_auto(virStorageRevOperation) op = { 0 };
+    g_autoptr(virStorageRevUpload) upload = g_new0(virStorageRevUpload, 1);
+    int ret;
+
+    upload->fd = -1;
+    /* the locks of an upload in place last as long as the client likes: others are refused at once */
+    if (virStorageRevOperationBegin(&op, obj, name->volume, NULL, live) < 0 ||
+        virStorageRevUploadCheck(&op, name) < 0)
+        return -1;
+
+    upload->ops = op.ops;
+    upload->volume = g_strdup(name->volume);
+    memcpy(upload->pool, op.ctx->uuid, VIR_UUID_BUFLEN);
+
+    virStorageRevOperationUnlock(&op);
+    ret = virStorageRevUploadOpen(upload, &op, name->kind);
+    if (ret == 0)
+        ret = virStorageRevStreamOpen(stream, upload->fd, offset, length, sparse, O_WRONLY);
+    virStorageRevOperationLock(&op);
+
+    if (ret == 0)
+        virStorageRevUploadAttach(g_steal_pointer(&upload), stream);
+    return ret;
+}
+
+
+bool
+virStorageRevVolUpload(virStorageVolPtr vol,
+                       virStoragePoolObj *obj,
+                       virStreamPtr stream,
+                       unsigned long long offset,
+                       unsigned long long length,
+                       unsigned int flags,
+                       int *ret)
+{
+    g_auto(virStorageRevName) name = { 0 };
+
+    if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
+        return false;
+
+    *ret = -1;
+    virCheckFlags(VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM, true);
+
+    if (virStorageRevNameParse(vol->name, &name) == 0)
+        *ret = virStorageRevUploadBegin(obj, &name, stream, offset, length,
+                                        flags & VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM);
+    return true;
+}
+
+
+static int
+virStorageRevDownloadBegin(virStoragePoolObj *obj,
+                           const virStorageRevName *name,
+                           virStreamPtr stream,
+                           unsigned long long offset,
+                           unsigned long long length,
+                           bool sparse)
+{
+    g_auto(virStorageRevOperation) op = { 0 };
+    virStorageRevState *state;
+    VIR_AUTOCLOSE fd = -1;
+    int ret = -1;
+
+    if (virStorageRevOperationBegin(&op, obj, NULL, name->volume, false) < 0 ||
+        !(state = virStorageRevCheckSource(op.source, name)))
+        return -1;
+
+    virStorageRevOperationUnlock(&op);
+    if ((fd = op.ops->openForDownload(op.ctx, op.source, state)) >= 0)
+        ret = virStorageRevStreamOpen(stream, fd, offset, length, sparse, O_RDONLY);
+    virStorageRevOperationLock(&op);
+    return ret;
+}
+
+
+bool
+virStorageRevVolDownload(virStorageVolPtr vol,
+                         virStoragePoolObj *obj,
+                         virStreamPtr stream,
+                         unsigned long long offset,
+                         unsigned long long length,
+                         unsigned int flags,
+                         int *ret)
+{
+    g_auto(virStorageRevName) name = { 0 };
+
+    if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
+        return false;
+
+    *ret = -1;
+    virCheckFlags(VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM, true);
+
+    if (virStorageRevNameParse(vol->name, &name) == 0)
+        *ret = virStorageRevDownloadBegin(obj, &name, stream, offset, length,
+                                          flags & VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM);
+    return true;
+}

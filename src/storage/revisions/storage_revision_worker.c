@@ -1,0 +1,201 @@
+/*
+ * storage_revision_worker.c: work that no client waits for
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "storage_revision_worker.h"
+
+#include "storage_driver.h"
+#include "storage_revision_lock.h"
+#include "storage_revision_pool.h"
+#include "virfile.h"
+#include "virerror.h"
+#include "virlog.h"
+#include "virthread.h"
+#include "virtime.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_revision_worker");
+
+/* So many files may wait to be closed; beyond that the caller closes them itself. */
+#define VIR_STORAGE_REV_WORKER_FDS_MAX 256
+
+typedef struct _virStorageRevJob virStorageRevJob;
+struct _virStorageRevJob {
+    int fd; /* to close, or -1 */
+
+    /* a precache to make */
+    const virStorageRevOps *ops;
+    unsigned char pool[VIR_UUID_BUFLEN];
+    char *volume;
+    unsigned long long due; /* milliseconds since 1970 */
+};
+
+static virMutex mutex = VIR_MUTEX_INITIALIZER;
+static virCond changed;
+static GQueue closes = G_QUEUE_INIT;
+static GQueue precaches = G_QUEUE_INIT; /* by time, since the delay is always the same */
+static bool running;
+
+
+static void
+virStorageRevJobFree(virStorageRevJob *job)
+{
+    VIR_FORCE_CLOSE(job->fd);
+    g_free(job->volume);
+    g_free(job);
+}
+
+
+/* The pool may be gone or stopped, and the volume gone or in use: nothing is made then. */
+static void
+virStorageRevWorkerRunPrecache(virStorageRevJob *job)
+{
+    virStoragePoolObj *obj = NULL;
+    g_autoptr(virStorageRevLocks) locks = NULL;
+    g_autoptr(virStorageRevContext) ctx = NULL;
+    g_autoptr(virStorageRevFamily) family = NULL;
+
+    if (!(locks = virStorageRevLocksTry(job->pool, job->volume)) ||
+        !(obj = virStoragePoolObjFindPoolByUUID(job->pool)))
+        return;
+
+    if (virStoragePoolObjIsActive(obj) &&
+        virStoragePoolObjGetDef(obj)->type == job->ops->type &&
+        (family = virStorageRevPoolFind(obj, job->volume))) {
+        virObjectRef(family);
+        ctx = virStorageRevContextNew(virStoragePoolObjGetDef(obj));
+    }
+    virStoragePoolObjEndAPI(&obj);
+
+    if (family)
+        job->ops->precache(ctx, family);
+}
+
+
+/* Returns the next job that is due, or NULL after it has waited for one; called with the mutex held. */
+static virStorageRevJob *
+virStorageRevWorkerNext(void)
+{
+    virStorageRevJob *job;
+    unsigned long long now;
+
+    if ((job = g_queue_pop_head(&closes)))
+        return job;
+
+    if (!(job = g_queue_peek_head(&precaches))) {
+        ignore_value(virCondWait(&changed, &mutex));
+        return NULL;
+    }
+
+    if (virTimeMillisNowRaw(&now) < 0 || now >= job->due)
+        return g_queue_pop_head(&precaches);
+
+    ignore_value(virCondWaitUntil(&changed, &mutex, job->due));
+    return NULL;
+}
+
+
+static void
+virStorageRevWorkerMain(void *opaque G_GNUC_UNUSED)
+{
+    while (true) {
+        virStorageRevJob *job = NULL;
+
+        VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+            job = virStorageRevWorkerNext();
+        }
+        if (!job)
+            continue;
+
+        if (job->volume)
+            virStorageRevWorkerRunPrecache(job);
+        virStorageRevJobFree(job);
+        virResetLastError();
+    }
+}
+
+
+/* Starts the thread with its first job: most processes that load the driver never have one. Called with the mutex
+ * held. The thread ends with the process: whatever it is doing then is found and undone by the next refresh. */
+static int
+virStorageRevWorkerStart(void)
+{
+    virThread thread;
+
+    if (running)
+        return 0;
+    if (virCondInit(&changed) < 0 ||
+        virThreadCreateFull(&thread, false, virStorageRevWorkerMain, "vol-revisions", false, NULL) < 0) {
+        VIR_WARN("cannot start the thread for background work on volumes");
+        return -1;
+    }
+    running = true;
+    return 0;
+}
+
+
+/**
+ * virStorageRevWorkerClose:
+ * @fd: the last reference to a removed file
+ *
+ * Freeing the extents of a fragmented file takes Btrfs most of a second: the last close does that.
+ */
+void
+virStorageRevWorkerClose(int *fd)
+{
+    virStorageRevJob *job;
+
+    if (*fd < 0)
+        return;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        if (g_queue_get_length(&closes) < VIR_STORAGE_REV_WORKER_FDS_MAX &&
+            virStorageRevWorkerStart() == 0) {
+            job = g_new0(virStorageRevJob, 1);
+            job->fd = *fd;
+            *fd = -1;
+            g_queue_push_tail(&closes, job);
+            virCondSignal(&changed);
+        }
+    }
+    VIR_FORCE_CLOSE(*fd);
+}
+
+
+/**
+ * virStorageRevWorkerPrecache:
+ * @ops: backend
+ * @pool: UUID of the pool
+ * @volume: volume whose head has just changed
+ */
+void
+virStorageRevWorkerPrecache(const virStorageRevOps *ops,
+                            const unsigned char *pool,
+                            const char *volume)
+{
+    virStorageRevJob *job;
+    unsigned long long now;
+
+    if (virTimeMillisNowRaw(&now) < 0)
+        return;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        if (virStorageRevWorkerStart() == 0) {
+            job = g_new0(virStorageRevJob, 1);
+            job->fd = -1;
+            job->ops = ops;
+            memcpy(job->pool, pool, VIR_UUID_BUFLEN);
+            job->volume = g_strdup(volume);
+            job->due = now + VIR_STORAGE_REV_PRECACHE_DELAY_MS;
+            g_queue_push_tail(&precaches, job);
+            virCondSignal(&changed);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+/*
+ * storage_revision_worker.h: work that no client waits for
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_revision_ops.h"
+
+/* No precache is made of a head that is younger, since a coarse clock could hide a write to it. */
+#define VIR_STORAGE_REV_PRECACHE_DELAY_MS 2500
+
+void
+virStorageRevWorkerClose(int *fd);
+
+void
+virStorageRevWorkerPrecache(const virStorageRevOps *ops,
+                            const unsigned char *pool,
+                            const char *volume);
