@@ -38,10 +38,16 @@ VIR_LOG_INIT("storage.storage_reflink_content");
 #define QCOW2_HEADER_MAX (64 * 1024)
 
 
+/* Asked of the kernel once, not once a file. */
 const char *
 virStorageReflinkAttrName(void)
 {
-    return geteuid() == 0 ? VIR_STORAGE_REFLINK_ATTR_TRUSTED : VIR_STORAGE_REFLINK_ATTR_USER;
+    static gsize name;
+
+    if (g_once_init_enter(&name))
+        g_once_init_leave(&name, (gsize) (geteuid() == 0 ? VIR_STORAGE_REFLINK_ATTR_TRUSTED
+                                          : VIR_STORAGE_REFLINK_ATTR_USER));
+    return (const char *) name;
 }
 
 

@@ -14,6 +14,7 @@
 #include "storage_reflink_volume.h"
 
 #include "storage_reflink_content.h"
+#include "storage_reflink_extents.h"
 #include "storage_reflink_use.h"
 #include "storage_revision_checks.h"
 #include "storage_revision_worker.h"
@@ -73,21 +74,27 @@ virStorageReflinkOpenHeadForSwitch(virStorageRevFamily *family,
 
 
 /* A head without metadata of ours cannot tell an unfinished switch from a hard link that somebody made: it gets some
- * before the first switch. */
+ * before the first switch, on an inode of its own. @head, which is open, is opened anew then. */
 static int
-virStorageReflinkAdoptHead(virStorageRevContext *ctx,
-                           virStorageRevFamily *family)
+virStorageReflinkAdoptHead(virStorageReflinkSwitch *sw,
+                           int *head)
 {
     g_auto(virStorageRevMeta) facts = { 0 };
-    const virStorageRevMeta *known = virStorageRevFamilyVolumeFacts(family);
+    const virStorageRevMeta *known = virStorageRevFamilyVolumeFacts(sw->family);
+    const virStorageRevMeta *meta = &sw->family->head->meta;
 
-    if (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > 0)
+    if (virStorageRevMetaIsOf(meta, sw->family->volume) && meta->nextId > 0)
         return 0;
 
     virStorageRevMetaInit(&facts);
     if (known)
         virStorageRevMetaCopyVolumeFacts(&facts, known);
-    return virStorageReflinkRedefine(ctx, family, &facts);
+    if (virStorageReflinkRedefine(sw->ctx, sw->family, &facts) < 0)
+        return -1;
+
+    VIR_FORCE_CLOSE(*head);
+    *head = virStorageReflinkOpenHeadForSwitch(sw->family, sw->dir);
+    return *head < 0 ? -1 : 0;
 }
 
 
@@ -176,19 +183,23 @@ virStorageReflinkSwitchHead(virStorageReflinkSwitch *sw,
 }
 
 
-/* Is the live copy what the head is, for certain? Then there is nothing to commit. */
+/* Is the live copy what the head is, for certain? Then there is nothing to commit. The modification time nearly always
+ * tells that it is not; where a tool put that back, the extents do. */
 static bool
-virStorageReflinkLiveIsUnwritten(virStorageRevFamily *family)
+virStorageReflinkLiveIsUnwritten(virStorageRevFamily *family,
+                                 int head,
+                                 int fd)
 {
     const virStorageRevMeta *live = &family->live->meta;
 
-    return family->head &&
+    return head >= 0 &&
         virStorageRevMetaIsOf(live, family->volume) &&
         live->base == virStorageRevMetaGeneration(&family->head->meta) &&
         live->boot == virStorageRevMetaBoot() &&
         !live->staged &&
         family->live->capacity == family->head->capacity &&
-        virStorageReflinkIsUnwritten(family->live);
+        virStorageReflinkIsUnwritten(family->live) &&
+        virStorageReflinkSharesAll(head, fd);
 }
 
 
@@ -253,14 +264,16 @@ virStorageReflinkCommit(virStorageRevContext *ctx,
         (live = virStorageReflinkOpenLiveForCommit(ctx, family, &dir)) < 0)
         return -1;
 
-    if (virStorageReflinkLiveIsUnwritten(family)) {
+    if (family->head && (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0)
+        return -1;
+
+    if (virStorageReflinkLiveIsUnwritten(family, head, live)) {
         VIR_FORCE_CLOSE(live);
         return virStorageReflinkDiscard(ctx, family);
     }
 
     if (family->head) {
-        if (virStorageReflinkAdoptHead(ctx, family) < 0 ||
-            (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0)
+        if (virStorageReflinkAdoptHead(&sw, &head) < 0)
             return -1;
         if (virStorageRevKeepOf(ctx, family) > 0)
             sw.id = virStorageRevFamilyNextId(family);
@@ -314,8 +327,8 @@ virStorageReflinkRevert(virStorageRevContext *ctx,
         return -1;
 
     if (family->head) {
-        if (virStorageReflinkAdoptHead(ctx, family) < 0 ||
-            (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0)
+        if ((head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0 ||
+            virStorageReflinkAdoptHead(&sw, &head) < 0)
             return -1;
         sw.id = virStorageRevFamilyNextId(family);
     }
@@ -339,8 +352,8 @@ virStorageReflinkWipe(virStorageRevContext *ctx,
     VIR_AUTOCLOSE head = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        virStorageReflinkAdoptHead(ctx, family) < 0 ||
         (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0 ||
+        virStorageReflinkAdoptHead(&sw, &head) < 0 ||
         virStorageReflinkImageCreate(&image, &dir, true, family->volume) < 0)
         return -1;
 
@@ -602,8 +615,8 @@ virStorageReflinkStagingCommit(virStorageRevContext *ctx,
     }
 
     if (virStorageReflinkStagingKeepSize(staging, family) < 0 ||
-        virStorageReflinkAdoptHead(ctx, family) < 0 ||
-        (head = virStorageReflinkOpenHeadForSwitch(family, &staging->dir)) < 0)
+        (head = virStorageReflinkOpenHeadForSwitch(family, &staging->dir)) < 0 ||
+        virStorageReflinkAdoptHead(&sw, &head) < 0)
         return -1;
     if (virStorageRevKeepOf(ctx, family) > 0)
         sw.id = virStorageRevFamilyNextId(family);

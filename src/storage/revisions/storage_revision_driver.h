@@ -9,7 +9,7 @@
 #pragma once
 
 #include "datatypes.h"
-#include "storage_conf.h"
+#include "storage_revision_conf.h"
 #include "virstorageobj.h"
 
 /*
