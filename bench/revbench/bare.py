@@ -3,9 +3,10 @@
 
 They make the same promise as the pool does: after the last call returns, the new
 state is durable, and a crash at any moment before leaves the old or the new one.
-That asks for one image made under a temporary name (clone, revert), metadata in
-an extended attribute, fsync of the image before the switch, and fsync of the
-directory after it. Paths are taken relative to an open directory.
+That asks for an image that has no name before it is complete, metadata in an
+extended attribute, fsync of the image before the switch, and fsync of the
+directory after it. Where there are several ways, this is the cheapest that was
+found: on Btrfs, renaming a new file costs much more than naming it late.
 """
 
 import fcntl
@@ -44,19 +45,19 @@ class Bare:
         return os.path.lexists(os.path.join(self.path, name))
 
     def _cloned(self, source, name):
-        """A durable, unnamed-to-others clone of SOURCE."""
+        """A durable clone of SOURCE under a new name."""
         origin = self.open(source, os.O_RDONLY)
-        image = self.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        image = os.open(self.path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
         clone_into(origin, image)
         os.setxattr(image, ATTRIBUTE, VALUE)
         os.fsync(image)
+        os.link("/proc/self/fd/%d" % image, name, dst_dir_fd=self.directory, follow_symlinks=True)
         os.close(image)
         os.close(origin)
 
     def clone(self, source, target):
         """SOURCE → TARGET, a new name; what start does where nothing is cloned ahead."""
-        self._cloned(source, target + ".tmp")
-        os.rename(target + ".tmp", target, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+        self._cloned(source, target)
         os.fsync(self.directory)
 
     def start_from_precache(self, precache, live):

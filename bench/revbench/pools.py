@@ -66,8 +66,13 @@ class Pool:
         self.kind = kind
         self.name = name
         self.path = path
+        self.settings = settings
         os.makedirs(path, exist_ok=True)
-        daemon.connection.storagePoolDefineXML(pool_xml(kind, name, path, **settings))
+        self.attach()
+
+    def attach(self):
+        self.daemon.connection.storagePoolDefineXML(
+            pool_xml(self.kind, self.name, self.path, **self.settings))
         self.handle.create()
 
     @property

@@ -84,20 +84,19 @@ def count_calls(daemon, pool, folder):
 
 
 def measure_memory(daemon, pools):
-    """Bytes of the daemon that each pool takes, each in a daemon of its own."""
+    """Bytes of the daemon that each pool takes, each alone in a fresh daemon."""
     used = {}
     for pool in pools:
-        for each in pools:
-            if each.handle.isActive():
-                each.handle.destroy()
+        pool.remove()
+    for pool in pools:
         daemon.restart()
         daemon.connection.listAllStoragePools()
         before = daemon.memory()
-        pool.handle.create()
+        pool.attach()
         used[pool.kind] = (daemon.memory() - before) * 1024
+        pool.remove()
     for pool in pools:
-        if not pool.handle.isActive():
-            pool.handle.create()
+        pool.attach()
     return used
 
 
