@@ -16,6 +16,7 @@ TEST_SECONDS = int(os.environ.get("REFLINK_TEST_SECONDS", "180"))
 def pytest_configure(config):
     """Our marks."""
     config.addinivalue_line("markers", "crash: kills and power losses")
+    config.addinivalue_line("markers", "timeout_seconds(n): hangs after n s")
     config.addinivalue_line("markers", "slow: takes more than some seconds")
 
 

@@ -151,9 +151,7 @@ class Rig:
             return None
         self.daemon.wait_dead()
         self.daemon.restart()
-        if not pool.virt.isActive():
-            pool.virt.create(0)
-        return pool
+        return pool.begin()
 
     def unload(self):
         """Stop the pool and unmount."""

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import time
 import xml.etree.ElementTree as ET
@@ -211,7 +212,13 @@ class Pool:
         features = "" if self.required is None else (
             f"<features><reflink required='{self.required}'/></features>")
         revisions = f"<revisions{attrs}/>" if attrs else ""
+        # A definition of a pool that is there needs its id.
+        known = [p.UUIDString() for p in
+                 self.daemon.conn.listAllStoragePools(0)
+                 if p.name() == self.name]
+        uuid = f"<uuid>{known[0]}</uuid>" if known else ""
         return (f"<pool type='{self.TYPE}'><name>{escape(self.name)}</name>"
+                f"{uuid}"
                 f"{features}{revisions}{self.extra}"
                 f"<target><path>{escape(self.path)}</path></target></pool>")
 
@@ -231,6 +238,13 @@ class Pool:
         self.virt.create(0)
         return self
 
+    def begin(self):
+        """Start it, or refresh it where the daemon did so already."""
+        if self.virt.isActive():
+            return self.refresh()
+        self.virt.create(0)
+        return self
+
     def restart(self):
         self.virt.destroy()
         self.virt.create(0)
@@ -241,15 +255,14 @@ class Pool:
         return self
 
     def remove(self):
-        """Take the pool away; its directory goes with the file system."""
-        try:
+        """Take the pool away, and all its files."""
+        with contextlib.suppress(libvirt.libvirtError):
             virt = self.virt
-        except libvirt.libvirtError:
-            return
-        with contextlib.suppress(libvirt.libvirtError):
-            virt.destroy()
-        with contextlib.suppress(libvirt.libvirtError):
+            with contextlib.suppress(libvirt.libvirtError):
+                virt.destroy()
             virt.undefine()
+        if not os.path.islink(self.path):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     # Volumes
 

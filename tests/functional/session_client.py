@@ -71,7 +71,7 @@ def restart(pool):
     pool.start("a")
     pool.write("a@live", pattern("two"))
     pool.daemon.restart()
-    pool.virt.create(0)
+    pool.begin()
     pool.commit("a")
     assert pool.holds("a", "two")
 

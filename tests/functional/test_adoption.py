@@ -30,8 +30,7 @@ def tree(pools):
 
 
 def begin(pool):
-    pool.virt.create(0)
-    return pool
+    return pool.begin()
 
 
 def test_plain_image_is_a_persistent_raw_volume(tree):

@@ -27,12 +27,6 @@ def another_boot(daemon, tmp_path):
         daemon.restart()
 
 
-def begin(pool):
-    if not pool.virt.isActive():
-        pool.virt.create(0)
-    return pool
-
-
 def started(pool):
     """Three started volumes, one of each life cycle."""
     pool.create("p", content="p")
@@ -49,7 +43,7 @@ def test_start_after_a_reboot_cleans_up(pool, daemon, tmp_path):
     """Section 6: those of snapshot and volatile volumes are removed (H19)."""
     started(pool)
     with another_boot(daemon, tmp_path):
-        begin(pool)
+        pool.begin()
         assert pool.names() == ["n", "p", "p@live", "v"]
         assert pool.holds("p@live", "written")
         assert pool.files.leftovers() == []
@@ -59,7 +53,7 @@ def test_live_copy_of_persistent_volume_is_kept(pool, daemon, tmp_path):
     """Section 6: kept and reported, and the next commit has it (H8)."""
     started(pool)
     with another_boot(daemon, tmp_path):
-        begin(pool)
+        pool.begin()
         assert pool.dirty("p")
         pool.commit("p")
         assert pool.holds("p", "written")
@@ -70,7 +64,7 @@ def test_restart_in_the_same_boot_keeps_all(pool, daemon):
     """Section 6: only those that stem from an earlier boot."""
     started(pool)
     daemon.restart()
-    begin(pool)
+    pool.begin()
     assert [pool.dirty(n) for n in "pnv"] == [True, True, True]
 
 
@@ -79,7 +73,7 @@ def test_refresh_after_a_reboot_keeps_all(pool, daemon, tmp_path):
     started(pool)
     with another_boot(daemon, tmp_path):
         pass
-    begin(pool)
+    pool.begin()
     pool.refresh()
     assert [pool.dirty(n) for n in "pnv"] == [True, True, True]
 
@@ -89,7 +83,7 @@ def test_used_live_copy_is_kept(pool, daemon, tmp_path, user):
     """Section 6: when nobody uses them."""
     started(pool)
     with user(pool.files.live("n")), another_boot(daemon, tmp_path):
-        begin(pool)
+        pool.begin()
         assert pool.dirty("n") and not pool.dirty("v")
         assert pool.holds("n@live", "written")
 
@@ -102,7 +96,7 @@ def test_live_copy_without_our_mark_is_kept(pool, daemon, tmp_path):
     with open(pool.files.live("n"), "wb") as file:
         file.write(pattern("foreign"))
     with another_boot(daemon, tmp_path):
-        begin(pool)
+        pool.begin()
         assert pool.dirty("n") and pool.holds("n@live", "foreign")
 
 
@@ -113,7 +107,7 @@ def test_unwritten_live_copy_of_an_earlier_boot_commits(pool, daemon,
     pool.start("p")
     pool.virt.destroy()
     with another_boot(daemon, tmp_path):
-        begin(pool)
+        pool.begin()
         pool.commit("p")
         assert not pool.dirty("p") and pool.holds("p", "p")
         assert len(pool.revisions("p")) == 1
@@ -126,7 +120,7 @@ def test_staged_content_survives_a_reboot(pool, daemon, tmp_path):
     pool.stage("x", "p")
     pool.virt.destroy()
     with another_boot(daemon, tmp_path):
-        begin(pool)
+        pool.begin()
         pool.commit("p")
         assert pool.holds("p", "x")
         assert not os.path.exists(pool.files.live("p"))

@@ -72,11 +72,7 @@ def killed_at(rig, pool, operation, step):
         return None
     rig.daemon.wait_dead()
     rig.daemon.restart()
-    virt = pool.virt
-    if virt.isActive():
-        pool.refresh()
-    else:
-        virt.create(0)
+    pool.begin()
     return steps[step - 1]
 
 

@@ -134,7 +134,7 @@ def test_live_copy_survives_the_daemon(pool, daemon):
     pool.start("a")
     pool.write("a@live", pattern("two"))
     daemon.restart()
-    pool.virt.create(0)
+    pool.begin()
     assert pool.dirty("a") and pool.holds("a@live", "two")
 
 

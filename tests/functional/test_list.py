@@ -23,12 +23,14 @@ def full(pool):
 
 def test_everything_is_listed(pool):
     """Section 3: head, live copy and revisions are all listed."""
-    assert pool.names() == sorted(full(pool))
+    names = sorted(full(pool))
+    assert pool.names() == names
 
 
 def test_everything_is_listed_by_the_old_call(pool):
     """The older list call knows the same."""
-    assert sorted(pool.virt.listVolumes()) == sorted(full(pool))
+    names = sorted(full(pool))
+    assert sorted(pool.virt.listVolumes()) == names
     assert pool.virt.numOfVolumes() == 4
 
 

@@ -197,15 +197,10 @@ def wrapped(daemon):
     daemon.restart()
 
 
-def begin(pool):
-    if not pool.virt.isActive():
-        pool.virt.create(0)
-
-
 def test_n19_foreign_locale(pool, wrapped):
     """N19: LC_ALL=da_DK in the environment."""
     wrapped("env LC_ALL=da_DK.UTF-8 LANGUAGE=da TZ=Asia/Kathmandu")
-    begin(pool)
+    pool.begin()
     pool.create("å", content="one")
     pool.cycle("å", "two")
     (node,) = pool.revision_nodes("å")
@@ -223,7 +218,7 @@ def test_n03_daemon_with_another_clock(pool, wrapped, offset):
     pool.cycle("a", "1")
     wrapped(f"env LD_PRELOAD={FAKETIME[0]} FAKETIME={offset} "
             "DONT_FAKE_MONOTONIC=1")
-    begin(pool)
+    pool.begin()
     for number in range(2, 5):
         pool.cycle("a", str(number))
     ids = pool.revisions("a")

@@ -242,14 +242,6 @@ def test_zero_with_shrink(pool):
     assert pool.size("a") == 0
 
 
-def test_huge_size_is_refused(pool):
-    """An error of the file system changes nothing."""
-    pool.create("a", content="one")
-    with pool.refuses():
-        pool.vol("a").resize(1 << 63, 0)
-    assert pool.size("a") == MIB
-
-
 def test_unmodified_virsh_resizes(pool):
     """Section 1: an unmodified virsh."""
     pool.create("a", content="one")

@@ -97,7 +97,7 @@ def test_dead_daemon_leaves_the_head(pool, daemon):
     daemon.kill()
     abort(stream)
     daemon.restart()
-    pool.virt.create(0)
+    pool.begin()
     assert pool.holds("a", "one") and pool.revisions("a") == []
     assert pool.files.leftovers() == []
     upload(pool, "a", pattern("three"))
@@ -148,7 +148,7 @@ def test_empty_upload(pool):
 
 def test_sparse_upload_by_virsh(pool, tmp_path):
     """Section 3: sparse streams; holes of the file are holes."""
-    pool.create("a", 16 * MIB, content="one")
+    pool.create("a", 16 * MIB)
     file = tmp_path / "sparse"
     with open(file, "wb") as out:
         out.truncate(16 * MIB)
@@ -160,6 +160,20 @@ def test_sparse_upload_by_virsh(pool, tmp_path):
     assert data[8 * MIB:9 * MIB] == pattern("mid")
     assert not any(data[:8 * MIB]) and not any(data[9 * MIB:])
     assert os.stat(pool.files.head("a")).st_blocks * 512 < 4 * MIB
+
+
+def test_sparse_upload_sets_the_size(pool, tmp_path):
+    """libvirt-review 11: 2 MiB that end in a hole, onto 8, leave 2 (stock)."""
+    pool.create("a", 8 * MIB, content="one")
+    file = tmp_path / "sparse"
+    with open(file, "wb") as out:
+        out.write(pattern("new"))
+        out.truncate(2 * MIB)
+    pool.daemon.virsh("vol-upload", "a", str(file), "--pool", pool.name,
+                      "--sparse")
+    assert pool.read("a")[:MIB] == pattern("new")
+    assert pool.size("a") == 2 * MIB
+    assert os.stat(pool.files.head("a")).st_size == 2 * MIB
 
 
 def test_plain_upload_by_virsh(pool, tmp_path):
