@@ -509,100 +509,6 @@ testFormatHasRoomForASource(void)
 
 
 static void
-testHash(void)
-{
-    g_autofree char *hash = virStorageRevMetaHash("a");
-
-    g_assert_cmpstr(hash, ==, "ca978112ca1bbdca");
-}
-
-
-static void
-testIsOf(void)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-
-    virStorageRevMetaInit(&meta);
-    meta.volumeHash = virStorageRevMetaHash("root");
-    g_assert_true(virStorageRevMetaIsOf(&meta, "root"));
-    g_assert_false(virStorageRevMetaIsOf(&meta, "root2"));
-}
-
-
-static void
-testIsOfNobody(void)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-
-    virStorageRevMetaInit(&meta);
-    g_assert_false(virStorageRevMetaIsOf(&meta, "root"));
-}
-
-
-static void
-testCopy(void)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-    g_auto(virStorageRevMeta) copy = { 0 };
-
-    parse(EVERYTHING, &meta);
-    parse("1&l=yn&s=x&o=y#1", &copy);
-    virStorageRevMetaCopy(&copy, &meta);
-    virStorageRevMetaClear(&meta);
-    expectFormat(&copy, EVERYTHING);
-}
-
-
-static void
-testDropVolumeFacts(void)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-
-    parse(EVERYTHING, &meta);
-    virStorageRevMetaDropVolumeFacts(&meta);
-    expectFormat(&meta, "1&f=qcow2&g=8&c=1795197600&b=7&t=beef&S=1&h=1:2.3&o=fedora-root#3&o=fedora!26base#1");
-}
-
-
-static void
-testCopyVolumeFacts(void)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-    g_auto(virStorageRevMeta) to = { 0 };
-
-    parse(EVERYTHING, &meta);
-    parse("1&g=2&n=8a5edab282632444&k=5&b=3&o=other#4", &to);
-    virStorageRevMetaCopyVolumeFacts(&to, &meta);
-    expectFormat(&to, "1&g=2&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&b=3&o=other#4");
-}
-
-
-static void
-testSetOrigin(void)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-    g_auto(virStorageRevMeta) of = { 0 };
-
-    parse("1&o=before#1", &meta);
-    parse("1&g=4&o=base#2", &of);
-    virStorageRevMetaSetOrigin(&meta, "root", &of);
-    expectFormat(&meta, "1&o=root#4&o=base#2");
-    expectFormat(&of, "1&g=4&o=base#2");
-}
-
-
-static void
-testSetOriginOfItself(void)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-
-    parse("1&g=4&o=base#2", &meta);
-    virStorageRevMetaSetOrigin(&meta, "root", &meta);
-    expectFormat(&meta, "1&g=4&o=root#4&o=base#2");
-}
-
-
-static void
 testClearTwice(void)
 {
     virStorageRevMeta meta;
@@ -703,15 +609,6 @@ main(int argc,
     g_test_add_func("/format/fills-to-the-limit", testFormatFillsToTheLimit);
     g_test_add_func("/format/source-too-long", testFormatSourceTooLong);
     g_test_add_func("/format/room-for-a-source", testFormatHasRoomForASource);
-
-    g_test_add_func("/facts/hash", testHash);
-    g_test_add_func("/facts/is-of", testIsOf);
-    g_test_add_func("/facts/is-of-nobody", testIsOfNobody);
-    g_test_add_func("/facts/copy", testCopy);
-    g_test_add_func("/facts/drop-volume-facts", testDropVolumeFacts);
-    g_test_add_func("/facts/copy-volume-facts", testCopyVolumeFacts);
-    g_test_add_func("/facts/set-origin", testSetOrigin);
-    g_test_add_func("/facts/set-origin-of-itself", testSetOriginOfItself);
 
     return g_test_run();
 }

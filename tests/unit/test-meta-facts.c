@@ -1,0 +1,151 @@
+/*
+ * test-meta-facts.c: which facts of the metadata go where
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "unit.h"
+
+#include "storage_revision_meta.h"
+
+/* all that there is, in the order in which it is written */
+#define EVERYTHING \
+    "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6" \
+    "&b=7&t=beef&S=1&h=1:2.3&o=fedora-root#3&o=fedora!26base#1"
+
+
+static void
+parse(const char *text,
+      virStorageRevMeta *meta)
+{
+    virStorageRevMetaInit(meta);
+    g_assert_cmpint(virStorageRevMetaParse(text, strlen(text), meta), ==, 0);
+    unitExpectNoError();
+}
+
+
+static void
+expectFormat(const virStorageRevMeta *meta,
+             const char *text)
+{
+    g_autofree char *got = virStorageRevMetaFormat(meta);
+
+    g_assert_cmpstr(got, ==, text);
+}
+
+
+static void
+testHash(void)
+{
+    g_autofree char *hash = virStorageRevMetaHash("a");
+
+    g_assert_cmpstr(hash, ==, "ca978112ca1bbdca");
+}
+
+
+static void
+testIsOf(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    virStorageRevMetaInit(&meta);
+    meta.volumeHash = virStorageRevMetaHash("root");
+    g_assert_true(virStorageRevMetaIsOf(&meta, "root"));
+    g_assert_false(virStorageRevMetaIsOf(&meta, "root2"));
+}
+
+
+static void
+testIsOfNobody(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    virStorageRevMetaInit(&meta);
+    g_assert_false(virStorageRevMetaIsOf(&meta, "root"));
+}
+
+
+static void
+testCopy(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+    g_auto(virStorageRevMeta) copy = { 0 };
+
+    parse(EVERYTHING, &meta);
+    parse("1&l=yn&s=x&o=y#1", &copy);
+    virStorageRevMetaCopy(&copy, &meta);
+    virStorageRevMetaClear(&meta);
+    expectFormat(&copy, EVERYTHING);
+}
+
+
+static void
+testDropVolumeFacts(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    parse(EVERYTHING, &meta);
+    virStorageRevMetaDropVolumeFacts(&meta);
+    expectFormat(&meta, "1&f=qcow2&g=8&c=1795197600&b=7&t=beef&S=1&h=1:2.3&o=fedora-root#3&o=fedora!26base#1");
+}
+
+
+static void
+testCopyVolumeFacts(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+    g_auto(virStorageRevMeta) to = { 0 };
+
+    parse(EVERYTHING, &meta);
+    parse("1&g=2&n=8a5edab282632444&k=5&b=3&o=other#4", &to);
+    virStorageRevMetaCopyVolumeFacts(&to, &meta);
+    expectFormat(&to, "1&g=2&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&b=3&o=other#4");
+}
+
+
+static void
+testSetOrigin(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+    g_auto(virStorageRevMeta) of = { 0 };
+
+    parse("1&o=before#1", &meta);
+    parse("1&g=4&o=base#2", &of);
+    virStorageRevMetaSetOrigin(&meta, "root", &of);
+    expectFormat(&meta, "1&o=root#4&o=base#2");
+    expectFormat(&of, "1&g=4&o=base#2");
+}
+
+
+static void
+testSetOriginOfItself(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    parse("1&g=4&o=base#2", &meta);
+    virStorageRevMetaSetOrigin(&meta, "root", &meta);
+    expectFormat(&meta, "1&g=4&o=root#4&o=base#2");
+}
+
+
+int
+main(int argc,
+     char **argv)
+{
+    unitInit(&argc, &argv);
+
+    g_test_add_func("/hash", testHash);
+    g_test_add_func("/is-of", testIsOf);
+    g_test_add_func("/is-of-nobody", testIsOfNobody);
+    g_test_add_func("/copy", testCopy);
+    g_test_add_func("/drop-volume-facts", testDropVolumeFacts);
+    g_test_add_func("/copy-volume-facts", testCopyVolumeFacts);
+    g_test_add_func("/set-origin", testSetOrigin);
+    g_test_add_func("/set-origin-of-itself", testSetOriginOfItself);
+
+    return g_test_run();
+}
