@@ -41,11 +41,14 @@ VIR_LOG_INIT("storage.storage_backend_reflink");
 #define MOUNT_LINE_MAX (16 * 1024)
 
 
+/* Called when the daemon starts. A pool that was active before is so again, as long as its directory is there; that a
+ * directory exists is no reason to start one, which would pass by the probes and the clean-up of a start. */
 static int
 virStorageBackendReflinkCheck(virStoragePoolObj *obj,
                               bool *active)
 {
-    *active = virFileIsDir(virStoragePoolObjGetDef(obj)->target.path);
+    *active = virStoragePoolObjIsActive(obj) &&
+        virFileIsDir(virStoragePoolObjGetDef(obj)->target.path);
     return 0;
 }
 

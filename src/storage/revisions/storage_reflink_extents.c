@@ -15,23 +15,24 @@
 #include "storage_reflink_extents.h"
 
 /* Extents asked for at once: 14 KiB of memory. */
-#define BATCH 256
+#define BATCH VIR_STORAGE_REFLINK_FEW_EXTENTS
 
 /* Extents whose place on the disk is not known, or says nothing of their content. */
 #define UNKNOWN_PLACE (FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC | \
                        FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_DATA_TAIL | FIEMAP_EXTENT_NOT_ALIGNED)
 
 
-/* Fills @map with the next extents of @fd, written back first, from byte @start on; false when that fails. */
+/* Fills @map with the next extents of @fd from byte @start on; false when that fails. */
 static bool
 virStorageReflinkNextExtents(int fd,
                              unsigned long long start,
+                             unsigned int flags,
                              struct fiemap *map)
 {
     memset(map, 0, sizeof(*map));
     map->fm_start = start;
     map->fm_length = FIEMAP_MAX_OFFSET - start;
-    map->fm_flags = FIEMAP_FLAG_SYNC;
+    map->fm_flags = flags;
     map->fm_extent_count = BATCH;
     return ioctl(fd, FS_IOC_FIEMAP, map) == 0;
 }
@@ -73,8 +74,8 @@ virStorageReflinkSharesAll(int one,
     while (true) {
         const struct fiemap_extent *last;
 
-        if (!virStorageReflinkNextExtents(one, start, map) ||
-            !virStorageReflinkNextExtents(other, start, otherMap) ||
+        if (!virStorageReflinkNextExtents(one, start, FIEMAP_FLAG_SYNC, map) ||
+            !virStorageReflinkNextExtents(other, start, FIEMAP_FLAG_SYNC, otherMap) ||
             map->fm_mapped_extents != otherMap->fm_mapped_extents)
             return false;
         if (map->fm_mapped_extents == 0)
@@ -90,4 +91,16 @@ virStorageReflinkSharesAll(int one,
             return true;
         start = last->fe_logical + last->fe_length;
     }
+}
+
+
+/* Is removing the file quick, so that whoever asked for it can wait until its space is free? */
+bool
+virStorageReflinkHasFewExtents(int fd)
+{
+    g_autofree struct fiemap *map = g_malloc0(sizeof(*map) + BATCH * sizeof(map->fm_extents[0]));
+
+    return virStorageReflinkNextExtents(fd, 0, 0, map) &&
+        (map->fm_mapped_extents < BATCH ||
+         map->fm_extents[BATCH - 1].fe_flags & FIEMAP_EXTENT_LAST);
 }

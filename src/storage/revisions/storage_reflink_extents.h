@@ -10,6 +10,12 @@
 
 #include "internal.h"
 
+/* Freeing the extents of a file that has no more takes less than a flush of the disk. */
+#define VIR_STORAGE_REFLINK_FEW_EXTENTS 256
+
 bool
 virStorageReflinkSharesAll(int one,
                            int other);
+
+bool
+virStorageReflinkHasFewExtents(int fd);

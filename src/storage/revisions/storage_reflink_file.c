@@ -239,22 +239,29 @@ virStorageReflinkStageLock(int fd)
 }
 
 
-/* Removes staging that nobody holds, of a process that died; the volume's lock keeps others from making it anew. */
-static int
-virStorageReflinkStageRemoveStale(virStorageReflinkDir *dir,
-                                  const char *stage,
-                                  const char *name)
+/**
+ * virStorageReflinkStageClear:
+ * @dir: directory of the volume, whose lock is held
+ * @volume: volume
+ *
+ * Removes staging of a process that died.
+ *
+ * Returns 0, or -1 with VIR_ERR_OPERATION_INVALID when an upload is under way
+ */
+int
+virStorageReflinkStageClear(virStorageReflinkDir *dir,
+                            const char *volume)
 {
-    VIR_AUTOCLOSE fd = virStorageReflinkFileOpen(dir, stage, O_RDWR, name);
+    g_autofree char *stage = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_STAGE, dir->base, 0, 0, NULL);
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dir->fd, stage, O_RDWR, 0);
 
-    if (fd < 0)
-        return -1;
-    if (virStorageReflinkStageLock(fd) < 0) {
-        virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("an upload to volume '%1$s', or another change of it, is under way"), name);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    if (fd >= 0 && virStorageReflinkStageLock(fd) < 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("an upload to volume '%1$s' is under way"), volume);
         return -1;
     }
-    return virStorageReflinkFileRemove(dir, stage, name);
+    return virStorageReflinkFileRemove(dir, stage, volume);
 }
 
 
@@ -267,7 +274,7 @@ virStorageReflinkImageCreateStaged(virStorageReflinkImage *image,
 
     image->fd = virStorageReflinkOpenAt(dir->fd, stage, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (image->fd < 0 && errno == EEXIST) {
-        if (virStorageReflinkStageRemoveStale(dir, stage, name) < 0)
+        if (virStorageReflinkStageClear(dir, name) < 0)
             return -1;
         image->fd = virStorageReflinkOpenAt(dir->fd, stage, O_RDWR | O_CREAT | O_EXCL, 0600);
     }

@@ -91,3 +91,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virStorageReflinkImage, virStorageReflinkImageC
 
 int
 virStorageReflinkStageLock(int fd);
+
+int
+virStorageReflinkStageClear(virStorageReflinkDir *dir,
+                            const char *volume);

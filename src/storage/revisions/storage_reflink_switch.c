@@ -373,7 +373,8 @@ virStorageReflinkWipe(virStorageRevContext *ctx,
 
 /* Returns 1 when the revision is gone, 0 when it is in use and stays for the next time, or -1 with an error. */
 static int
-virStorageReflinkPruneOne(virStorageReflinkDir *dir,
+virStorageReflinkPruneOne(virStorageRevContext *ctx,
+                          virStorageReflinkDir *dir,
                           virStorageRevState *state,
                           const char *volume)
 {
@@ -393,7 +394,7 @@ virStorageReflinkPruneOne(virStorageReflinkDir *dir,
     if (virStorageReflinkFileRemove(dir, file, volume) < 0)
         return -1;
 
-    virStorageRevWorkerClose(&fd);
+    virStorageReflinkLetGo(ctx, &fd);
     return 1;
 }
 
@@ -416,7 +417,7 @@ virStorageReflinkPrune(virStorageRevContext *ctx,
 
         if (state->kind != VIR_STORAGE_REV_NUMBERED)
             break;
-        if ((rc = virStorageReflinkPruneOne(&dir, state, family->volume)) < 0)
+        if ((rc = virStorageReflinkPruneOne(ctx, &dir, state, family->volume)) < 0)
             return -1;
         if (rc == 0) {
             VIR_INFO("a revision of volume '%s' is in use, and removed later", family->volume);

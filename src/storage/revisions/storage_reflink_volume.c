@@ -14,6 +14,7 @@
 #include "storage_reflink_volume.h"
 
 #include "storage_reflink_content.h"
+#include "storage_reflink_extents.h"
 #include "storage_reflink_use.h"
 #include "storage_revision_worker.h"
 #include "viralloc.h"
@@ -503,9 +504,22 @@ virStorageReflinkStage(virStorageRevContext *ctx,
 }
 
 
-/* Removes the file of a state that nobody may use; the last close, which frees its extents, is left to the worker. */
+/* Closes a removed image, which frees its extents: where there are many the worker does that. */
+void
+virStorageReflinkLetGo(virStorageRevContext *ctx,
+                       int *fd)
+{
+    if (*fd >= 0 && virStorageReflinkHasFewExtents(*fd))
+        VIR_FORCE_CLOSE(*fd);
+    else
+        virStorageRevWorkerClose(fd, ctx);
+}
+
+
+/* Removes the file of a state that nobody may use. */
 static int
-virStorageReflinkRemoveState(virStorageReflinkDir *dir,
+virStorageReflinkRemoveState(virStorageRevContext *ctx,
+                             virStorageReflinkDir *dir,
                              const virStorageRevState *state,
                              const char *name)
 {
@@ -516,7 +530,7 @@ virStorageReflinkRemoveState(virStorageReflinkDir *dir,
         virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0 ||
         virStorageReflinkFileRemove(dir, slash ? slash + 1 : state->file, name) < 0)
         return -1;
-    virStorageRevWorkerClose(&fd);
+    virStorageReflinkLetGo(ctx, &fd);
     return 0;
 }
 
@@ -529,7 +543,7 @@ virStorageReflinkDiscard(virStorageRevContext *ctx,
     g_autofree char *name = virStorageRevStateName(family, family->live);
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        virStorageReflinkRemoveState(&dir, family->live, name) < 0)
+        virStorageReflinkRemoveState(ctx, &dir, family->live, name) < 0)
         return -1;
 
     g_clear_pointer(&family->live, virStorageRevStateFree);
@@ -817,14 +831,15 @@ virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0)
         return -1;
 
-    if (virStorageReflinkExcludeAll(family, &dir, fds) == 0)
+    if (virStorageReflinkStageClear(&dir, family->volume) == 0 &&
+        virStorageReflinkExcludeAll(family, &dir, fds) == 0)
         ret = virStorageReflinkDeleteFiles(family, &dir);
 
     for (i = 0; i < fds->len; i++) {
         int fd = g_array_index(fds, int, i);
 
         if (ret == 0)
-            virStorageRevWorkerClose(&fd);
+            virStorageReflinkLetGo(ctx, &fd);
         VIR_FORCE_CLOSE(fd);
     }
     if (ret == 0)
@@ -864,7 +879,7 @@ virStorageReflinkDeleteRevision(virStorageRevContext *ctx,
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         virStorageReflinkRememberNextId(ctx, family, &dir, revision) < 0 ||
-        virStorageReflinkRemoveState(&dir, revision, name) < 0)
+        virStorageReflinkRemoveState(ctx, &dir, revision, name) < 0)
         return -1;
 
     g_ptr_array_remove(family->revisions, (void *) revision);

@@ -134,6 +134,10 @@ int
 virStorageReflinkDropPrecache(virStorageReflinkDir *dir,
                               const char *volume);
 
+void
+virStorageReflinkLetGo(virStorageRevContext *ctx,
+                       int *fd);
+
 bool
 virStorageReflinkPrecacheMatches(int head,
                                  const virStorageRevState *state,

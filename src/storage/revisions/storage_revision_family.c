@@ -351,29 +351,40 @@ virStorageRevFamilyPruneLeft(virStorageRevFamily *family)
 }
 
 
+/* Does the metadata say what the volume is, and not just to which one a live copy belongs? */
+static bool
+virStorageRevMetaHasFacts(const virStorageRevMeta *meta,
+                          const char *volume)
+{
+    return virStorageRevMetaIsOf(meta, volume) && meta->nextId > 0;
+}
+
+
 /**
  * virStorageRevFamilyVolumeFacts:
  *
- * The head's own metadata, or else that of the newest sibling that says it belongs to this volume: a tool that knows
- * nothing of the metadata may have written the head anew, and what the volume is must not turn into a default then.
+ * The head's own metadata, or else that of the newest sibling that has any: a tool that knows nothing of the metadata
+ * may have written the head anew, and what the volume is must not turn into a default then.
  *
  * Returns NULL when no state has volume facts
  */
 const virStorageRevMeta *
 virStorageRevFamilyVolumeFacts(virStorageRevFamily *family)
 {
+    const virStorageRevMeta *newest = NULL;
     size_t i;
 
-    if (family->head && virStorageRevMetaIsOf(&family->head->meta, family->volume))
+    if (family->head && virStorageRevMetaHasFacts(&family->head->meta, family->volume))
         return &family->head->meta;
-    if (family->live && virStorageRevMetaIsOf(&family->live->meta, family->volume))
-        return &family->live->meta;
+    if (family->live && virStorageRevMetaHasFacts(&family->live->meta, family->volume))
+        newest = &family->live->meta;
 
-    for (i = family->revisions->len; i > 0; i--) {
-        virStorageRevState *state = g_ptr_array_index(family->revisions, i - 1);
+    for (i = 0; i < family->revisions->len; i++) {
+        const virStorageRevState *state = g_ptr_array_index(family->revisions, i);
 
-        if (virStorageRevMetaIsOf(&state->meta, family->volume))
-            return &state->meta;
+        if (virStorageRevMetaHasFacts(&state->meta, family->volume) &&
+            (!newest || state->meta.generation >= newest->generation))
+            newest = &state->meta;
     }
-    return NULL;
+    return newest;
 }

@@ -28,11 +28,11 @@ VIR_LOG_INIT("storage.storage_revision_worker");
 
 typedef struct _virStorageRevJob virStorageRevJob;
 struct _virStorageRevJob {
+    unsigned char pool[VIR_UUID_BUFLEN];
     int fd; /* to close, or -1 */
 
     /* a precache to make */
     const virStorageRevOps *ops;
-    unsigned char pool[VIR_UUID_BUFLEN];
     char *volume;
     unsigned long long due; /* milliseconds since 1970 */
 };
@@ -79,6 +79,23 @@ virStorageRevWorkerRunPrecache(virStorageRevJob *job)
 }
 
 
+/* The pool has more space once the last reference to a removed file is gone. */
+static void
+virStorageRevWorkerRunClose(virStorageRevJob *job)
+{
+    virStoragePoolObj *obj;
+    const virStorageRevOps *ops;
+
+    VIR_FORCE_CLOSE(job->fd);
+    if (!(obj = virStoragePoolObjFindPoolByUUID(job->pool)))
+        return;
+    if (virStoragePoolObjIsActive(obj) &&
+        (ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type)))
+        ignore_value(ops->updatePool(obj));
+    virStoragePoolObjEndAPI(&obj);
+}
+
+
 /* Returns the next job that is due, or NULL after it has waited for one; called with the mutex held. */
 static virStorageRevJob *
 virStorageRevWorkerNext(void)
@@ -116,6 +133,8 @@ virStorageRevWorkerMain(void *opaque G_GNUC_UNUSED)
 
         if (job->volume)
             virStorageRevWorkerRunPrecache(job);
+        else
+            virStorageRevWorkerRunClose(job);
         virStorageRevJobFree(job);
         virResetLastError();
     }
@@ -143,12 +162,14 @@ virStorageRevWorkerStart(void)
 
 /**
  * virStorageRevWorkerClose:
- * @fd: the last reference to a removed file
+ * @fd: the last reference to a removed file; closed
+ * @ctx: pool that the file was in
  *
  * Freeing the extents of a fragmented file takes Btrfs most of a second: the last close does that.
  */
 void
-virStorageRevWorkerClose(int *fd)
+virStorageRevWorkerClose(int *fd,
+                         const virStorageRevContext *ctx)
 {
     virStorageRevJob *job;
 
@@ -160,6 +181,7 @@ virStorageRevWorkerClose(int *fd)
             virStorageRevWorkerStart() == 0) {
             job = g_new0(virStorageRevJob, 1);
             job->fd = *fd;
+            memcpy(job->pool, ctx->uuid, VIR_UUID_BUFLEN);
             *fd = -1;
             g_queue_push_tail(&closes, job);
             virCondSignal(&changed);

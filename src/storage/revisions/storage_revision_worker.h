@@ -14,7 +14,8 @@
 #define VIR_STORAGE_REV_PRECACHE_DELAY_MS 2500
 
 void
-virStorageRevWorkerClose(int *fd);
+virStorageRevWorkerClose(int *fd,
+                         const virStorageRevContext *ctx);
 
 void
 virStorageRevWorkerPrecache(const virStorageRevOps *ops,
