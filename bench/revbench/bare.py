@@ -41,8 +41,11 @@ class Bare:
     def unlink(self, name):
         os.unlink(name, dir_fd=self.directory)
 
-    def exists(self, name):
-        return os.path.lexists(os.path.join(self.path, name))
+    def drop(self, name):
+        try:
+            self.unlink(name)
+        except FileNotFoundError:
+            pass
 
     def _cloned(self, source, name):
         """A durable clone of SOURCE under a new name."""

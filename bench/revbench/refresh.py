@@ -9,6 +9,7 @@ import subprocess
 from .bare import timed
 from .pools import Pool
 from .report import Samples, ms, pair
+from .scratch import run
 
 COLD_PART = 50
 WARM_PART = 3
@@ -38,24 +39,58 @@ def refresh(pool):
     pool.handle.refresh()
 
 
+class Floor:
+    """What no refresh can undercut: a program that asks each image the least."""
+
+    def __init__(self, folder):
+        self.program = os.path.join(folder, "scan")
+        run("cc", "-O2", "-o", self.program,
+            os.path.join(os.path.dirname(os.path.abspath(__file__)), "scan.c"))
+
+    def measure(self, path):
+        return int(run(self.program, path).split()[1]) / 1e9
+
+    def remove(self):
+        os.unlink(self.program)
+
+
 def measure_refresh(pools, file_system, rounds, cold_rounds, log):
-    """{(kind, 'cold' or 'warm'): samples}, the pools in turn."""
-    samples = {(pool.kind, temper): Samples() for pool in pools for temper in ("cold", "warm")}
-    for number in range(cold_rounds):
-        for pool in (pools if number % 2 else pools[::-1]):
-            handle = pool.handle
-            file_system.drop_caches()
-            took, _ = timed(handle.refresh)
-            samples[pool.kind, "cold"].append(took)
-            log("  cold %s: %s" % (pool.kind, ms(took)))
+    """{(kind, 'cold' or 'warm'): samples} of wall time, the pools in turn."""
+    kinds = [pool.kind for pool in pools] + ["floor"]
+    samples = {(kind, temper): Samples() for kind in kinds for temper in ("cold", "warm")}
+    floor = Floor(file_system.folder)
+    images = pools[0].path
+
+    def once(temper, before):
+        turns = [(pool.kind, lambda handle=pool.handle: timed(handle.refresh)[0]) for pool in pools]
+        turns.append(("floor", lambda: floor.measure(images)))
+        for kind, measure in turns if len(samples["floor", temper]) % 2 else turns[::-1]:
+            before()
+            samples[kind, temper].append(measure())
+
+    for _ in range(cold_rounds):
+        once("cold", file_system.drop_caches)
+        log("  cold: " + ", ".join("%s %s" % (kind, ms(samples[kind, "cold"][-1])) for kind in kinds))
     for pool in pools:
         refresh(pool)
-    for number in range(rounds):
-        for pool in (pools if number % 2 else pools[::-1]):
-            handle = pool.handle
-            took, _ = timed(handle.refresh)
-            samples[pool.kind, "warm"].append(took)
+    for _ in range(rounds):
+        once("warm", lambda: None)
+    floor.remove()
     return samples
+
+
+def processor_time(daemon, pool, rounds=10):
+    """Seconds of processor time that a warm refresh takes: other programs do not count in it."""
+    def used():
+        with open("/proc/%d/stat" % daemon.pid, encoding="ascii") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    refresh(pool)
+    before = used()
+    for _ in range(rounds):
+        refresh(pool)
+    return (used() - before) / rounds
 
 
 def count_calls(daemon, pool, folder):
@@ -101,7 +136,7 @@ def measure_memory(daemon, pools):
 
 
 def bench(daemon, file_system, sizes, options, report, log):
-    rows, calls, memory = [], {}, {}
+    rows, calls, memory, processor = [], {}, {}, {}
     counts_made = {}
     for count in sizes:
         folder = os.path.join(file_system.path, "refresh-%d" % count)
@@ -117,16 +152,20 @@ def bench(daemon, file_system, sizes, options, report, log):
             for pool in pools:
                 total, by_name = count_calls(daemon, pool, file_system.folder)
                 calls[pool.kind, count] = total
+                processor[pool.kind] = processor_time(daemon, pool)
                 log("  system calls of %s: %s" % (pool.kind, by_name))
             memory[count] = measure_memory(daemon, pools)
         for temper in ("cold", "warm"):
             a, b = samples["reflink", temper], samples["dir", temper]
             rows.append(("%d, %s" % (count, temper), pair(a), pair(b),
-                         "1/%.1f" % (b.median / a.median)))
+                         "1/%.1f" % (b.median / a.median), pair(samples["floor", temper])))
     title = {"xfs": "XFS", "btrfs": "Btrfs"}[file_system.kind]
     report.table("Refresh, %s (median / p90)" % title,
-                 ("images", "`reflink`", "stock `dir`", "part of stock"), rows)
-    judge(title, rows, sizes, samples, calls, memory, counts_made, report)
+                 ("images", "`reflink`", "stock `dir`", "part of stock",
+                  "least system calls"), rows)
+    report.text("Processor time of a warm refresh of %d images: `reflink` %s, `dir` %s."
+                % (sizes[-1], ms(processor["reflink"]), ms(processor["dir"])))
+    judge(title, sizes, samples, calls, memory, counts_made, report)
 
 
 def per_volume(values, kind, sizes, counts_made):
@@ -138,7 +177,7 @@ def per_volume(values, kind, sizes, counts_made):
     return values[kind, sizes[0]] / counts_made[kind, sizes[0]]
 
 
-def judge(title, _rows, sizes, samples, calls, memory, counts_made, report):
+def judge(title, sizes, samples, calls, memory, counts_made, report):
     largest = sizes[-1]
     for temper, part in (("cold", COLD_PART), ("warm", WARM_PART)):
         ours = samples["reflink", temper].median
@@ -146,7 +185,8 @@ def judge(title, _rows, sizes, samples, calls, memory, counts_made, report):
         report.budget("%s refresh of %d images, %s" % (temper, largest, title),
                       "≤ 1/%d of `dir`" % part,
                       "1/%.1f (%s to %s)" % (stock / ours, ms(ours), ms(stock)),
-                      ours * part <= stock)
+                      ours * part <= stock,
+                      "the least system calls alone: 1/%.1f" % (stock / samples["floor", temper].median))
     rows = []
     for kind in ("reflink", "dir"):
         rows.append(("`%s`" % kind, "%.2f" % per_volume(calls, kind, sizes, counts_made),
