@@ -114,6 +114,7 @@ virStorageReflinkNextMeta(virStorageRevContext *ctx,
     if (content)
         virStorageRevMetaCopy(meta, content);
     virStorageRevMetaDropVolumeFacts(meta);
+    virStorageRevMetaDropMarks(meta);
     if (facts)
         virStorageRevMetaCopyVolumeFacts(meta, facts);
     if (!meta->volumeHash)
@@ -580,24 +581,6 @@ virStorageReflinkStagingFd(virStorageRevStaging *staging)
 }
 
 
-/* A sparse stream truncates the file at each hole: what lay behind the end of the stream was the head's, and is lost,
- * but the volume keeps its size. */
-static int
-virStorageReflinkStagingKeepSize(virStorageRevStaging *staging,
-                                 virStorageRevFamily *family)
-{
-    struct stat sb;
-
-    if (fstat(staging->image.fd, &sb) < 0) {
-        virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), family->volume);
-        return -1;
-    }
-    if (family->head->meta.format != VIR_STORAGE_FILE_RAW || (unsigned long long) sb.st_size >= family->head->capacity)
-        return 0;
-    return virStorageReflinkSetCapacity(staging->image.fd, VIR_STORAGE_FILE_RAW, family->head->capacity, family->volume);
-}
-
-
 int
 virStorageReflinkStagingCommit(virStorageRevContext *ctx,
                                virStorageRevFamily *family,
@@ -615,8 +598,7 @@ virStorageReflinkStagingCommit(virStorageRevContext *ctx,
         return -1;
     }
 
-    if (virStorageReflinkStagingKeepSize(staging, family) < 0 ||
-        (head = virStorageReflinkOpenHeadForSwitch(family, &staging->dir)) < 0 ||
+    if ((head = virStorageReflinkOpenHeadForSwitch(family, &staging->dir)) < 0 ||
         virStorageReflinkAdoptHead(&sw, &head) < 0)
         return -1;
     if (virStorageRevKeepOf(ctx, family) > 0)

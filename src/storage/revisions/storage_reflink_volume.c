@@ -1,5 +1,5 @@
 /*
- * storage_reflink_volume.c: making, resizing and removing the images of a volume
+ * storage_reflink_volume.c: making and changing the images of a volume
  *
  * Copyright (C) 2026 the libvirt storage revisions authors
  *
@@ -14,16 +14,10 @@
 #include "storage_reflink_volume.h"
 
 #include "storage_reflink_content.h"
-#include "storage_reflink_extents.h"
 #include "storage_reflink_use.h"
-#include "storage_revision_worker.h"
-#include "viralloc.h"
 #include "virerror.h"
-#include "virlog.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-VIR_LOG_INIT("storage.storage_reflink_volume");
 
 
 /* Returns the path of a file that a volume can have one of only. */
@@ -67,7 +61,7 @@ virStorageReflinkPublish(virStorageRevContext *ctx,
 }
 
 
-static virStorageRevState *
+virStorageRevState *
 virStorageReflinkStateOf(virStorageRevKind kind,
                          virStorageReflinkRole role,
                          const char *volume)
@@ -80,7 +74,7 @@ virStorageReflinkStateOf(virStorageRevKind kind,
 
 
 /* Makes image, name and directory durable, in that order, and puts the new state into the family. */
-static int
+int
 virStorageReflinkFinishNew(virStorageRevContext *ctx,
                            virStorageRevFamily *family,
                            virStorageReflinkDir *dir,
@@ -121,7 +115,7 @@ virStorageReflinkNewHeadMeta(virStorageVolDef *def,
 }
 
 
-static int
+int
 virStorageReflinkFillBlank(int fd,
                            virStorageVolDef *def,
                            unsigned int flags)
@@ -213,7 +207,7 @@ virStorageReflinkSourceOpen(virStorageRevContext *ctx,
 }
 
 
-static int
+int
 virStorageReflinkSourceFormat(const virStorageRevSource *source)
 {
     return source->family ? source->state->meta.format : source->format;
@@ -221,7 +215,7 @@ virStorageReflinkSourceFormat(const virStorageRevSource *source)
 
 
 /* Another pool's volume is a copy by whatever means are quickest: within one file system that is a clone. */
-static int
+int
 virStorageReflinkSourceFill(virStorageRevContext *ctx,
                             const virStorageRevSource *source,
                             int fd)
@@ -268,286 +262,6 @@ virStorageReflinkClone(virStorageRevContext *ctx,
     return virStorageReflinkFinishNew(ctx, family, &dir, &image,
                                       virStorageReflinkStateOf(VIR_STORAGE_REV_HEAD, VIR_STORAGE_REFLINK_HEAD,
                                                                family->volume));
-}
-
-
-/* The marks of a live copy that is a clone of the family's own head. */
-void
-virStorageReflinkLiveMeta(virStorageRevFamily *family,
-                          virStorageRevMeta *meta)
-{
-    virStorageRevMetaCopy(meta, &family->head->meta);
-    virStorageRevMetaDropVolumeFacts(meta);
-    meta->volumeHash = virStorageRevMetaHash(family->volume);
-    meta->base = virStorageRevMetaGeneration(&family->head->meta);
-    meta->boot = virStorageRevMetaBoot();
-}
-
-
-/* Fills a live copy from the own head, open as @head, up to being durable; @stamp is that of a precache, or NULL. */
-int
-virStorageReflinkLiveImage(virStorageRevContext *ctx,
-                           virStorageRevFamily *family,
-                           int head,
-                           int fd,
-                           const char *stamp)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-
-    virStorageRevMetaInit(&meta);
-    virStorageReflinkLiveMeta(family, &meta);
-    meta.headStamp = g_strdup(stamp);
-
-    if (virStorageReflinkFill(ctx, head, fd, family->volume) < 0 ||
-        virStorageReflinkPermsCopy(head, fd, family->volume) < 0 ||
-        virStorageReflinkMetaWrite(fd, &meta, family->volume) < 0 ||
-        virStorageReflinkMarkUnwritten(fd, family->volume) < 0)
-        return -1;
-    return virStorageReflinkSync(fd, family->volume);
-}
-
-
-/* Is the precache a clone of the head as it is now? */
-bool
-virStorageReflinkPrecacheMatches(int head,
-                                 const virStorageRevState *state,
-                                 int precache,
-                                 const char *volume)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-    g_autofree char *stamp = NULL;
-    struct stat sb;
-    struct stat clone;
-    bool whole;
-
-    virStorageRevMetaInit(&meta);
-    if (fstat(head, &sb) < 0 || fstat(precache, &clone) < 0 ||
-        virStorageReflinkMetaRead(precache, &meta, &whole) < 0 || !whole)
-        return false;
-
-    stamp = virStorageReflinkStamp(&sb, virStorageRevMetaGeneration(&state->meta));
-    return virStorageRevMetaIsOf(&meta, volume) &&
-        STREQ_NULLABLE(meta.headStamp, stamp) &&
-        clone.st_nlink == 1 &&
-        clone.st_size == sb.st_size &&
-        clone.st_uid == sb.st_uid && clone.st_gid == sb.st_gid && clone.st_mode == sb.st_mode &&
-        clone.st_mtim.tv_sec == VIR_STORAGE_REV_UNWRITTEN_MTIME && clone.st_mtim.tv_nsec == 0;
-}
-
-
-/* Removes a precache, durably: what comes next changes the head. */
-int
-virStorageReflinkDropPrecache(virStorageReflinkDir *dir,
-                              const char *volume)
-{
-    g_autofree char *file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_PRECACHE, dir->base);
-
-    if (unlinkat(dir->fd, file, 0) == 0)
-        return virStorageReflinkDirSync(dir, volume);
-    if (errno == ENOENT)
-        return 0;
-
-    virReportSystemError(errno, _("cannot remove the prepared live copy of volume '%1$s'"), volume);
-    return -1;
-}
-
-
-/* Starts by renaming the clone that was made ahead. Returns 1 when that is done, 0 when there is none that fits, or -1
- * with an error. */
-static int
-virStorageReflinkStartPrecache(virStorageRevContext *ctx,
-                               virStorageRevFamily *family,
-                               virStorageReflinkDir *dir,
-                               int head)
-{
-    g_autofree char *precache = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_PRECACHE, dir->base);
-    g_autofree char *live = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_LIVE, dir->base);
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dir->fd, precache, O_RDWR, 0);
-    g_autoptr(virStorageRevState) state = NULL;
-
-    if (fd < 0)
-        return 0;
-    if (!virStorageReflinkPrecacheMatches(head, family->head, fd, family->volume))
-        return virStorageReflinkDropPrecache(dir, family->volume);
-
-    state = virStorageReflinkStateOf(VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE, family->volume);
-    if (virStorageReflinkStateRead(fd, state, ctx->allocationIsCapacity) < 0)
-        return 0;
-
-    /* made before the host was started anew: say that this copy was not */
-    if (state->meta.boot != virStorageRevMetaBoot()) {
-        state->meta.boot = virStorageRevMetaBoot();
-        if (virStorageReflinkMetaWrite(fd, &state->meta, family->volume) < 0 ||
-            virStorageReflinkSync(fd, family->volume) < 0)
-            return -1;
-    }
-
-    if (renameat2(dir->fd, precache, dir->fd, live, RENAME_NOREPLACE) < 0) {
-        virReportSystemError(errno, _("cannot make the live copy of volume '%1$s'"), family->volume);
-        return -1;
-    }
-    virStorageRevFamilyAdd(family, g_steal_pointer(&state));
-    return virStorageReflinkDirSync(dir, family->volume) < 0 ? -1 : 1;
-}
-
-
-/* A live copy of the own head. */
-static int
-virStorageReflinkStartOwn(virStorageRevContext *ctx,
-                          virStorageRevFamily *family,
-                          virStorageReflinkDir *dir,
-                          int head)
-{
-    g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
-    int rc = virStorageReflinkStartPrecache(ctx, family, dir, head);
-
-    if (rc != 0)
-        return MIN(rc, 0);
-
-    if (virStorageReflinkImageCreate(&image, dir, false, family->volume) < 0 ||
-        virStorageReflinkLiveImage(ctx, family, head, image.fd, NULL) < 0)
-        return -1;
-
-    /* LiveImage has made it durable already, and a second sync finds nothing to do */
-    return virStorageReflinkFinishNew(ctx, family, dir, &image,
-                                      virStorageReflinkStateOf(VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE,
-                                                               family->volume));
-}
-
-
-/* A live copy of something else than the own head: the source of a snapshot volume, content to be committed, or, where
- * @source is NULL, nothing. */
-static int
-virStorageReflinkStartOther(virStorageRevContext *ctx,
-                            virStorageRevFamily *family,
-                            virStorageReflinkDir *dir,
-                            int head,
-                            const virStorageRevSource *source,
-                            virStorageRevMeta *meta)
-{
-    g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
-    g_autoptr(virStorageVolDef) blank = g_new0(virStorageVolDef, 1);
-
-    meta->volumeHash = virStorageRevMetaHash(family->volume);
-    meta->boot = virStorageRevMetaBoot();
-    if (source && source->family)
-        virStorageRevMetaSetOrigin(meta, source->family->volume, &source->state->meta);
-
-    if (virStorageReflinkImageCreate(&image, dir, source && !source->family, family->volume) < 0)
-        return -1;
-
-    if (source) {
-        if (virStorageReflinkSourceFill(ctx, source, image.fd) < 0)
-            return -1;
-    } else {
-        blank->name = g_strdup(family->volume);
-        blank->target.format = meta->format;
-        blank->target.capacity = family->head->capacity;
-        if (virStorageReflinkFillBlank(image.fd, blank, 0) < 0)
-            return -1;
-    }
-
-    if (virStorageReflinkPermsCopy(head, image.fd, family->volume) < 0 ||
-        virStorageReflinkMetaWrite(image.fd, meta, family->volume) < 0)
-        return -1;
-    return virStorageReflinkFinishNew(ctx, family, dir, &image,
-                                      virStorageReflinkStateOf(VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE,
-                                                               family->volume));
-}
-
-
-int
-virStorageReflinkStart(virStorageRevContext *ctx,
-                       virStorageRevFamily *family,
-                       const virStorageRevSource *source)
-{
-    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
-    g_auto(virStorageRevMeta) meta = { 0 };
-    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
-    VIR_AUTOCLOSE head = -1;
-
-    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        (head = virStorageReflinkOpenState(&dir, family->head, O_RDWR, family->volume)) < 0 ||
-        virStorageReflinkExcludeUse(head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume) < 0)
-        return -1;
-
-    virStorageRevMetaInit(&meta);
-    if (source) {
-        meta.format = virStorageReflinkSourceFormat(source);
-        return virStorageReflinkStartOther(ctx, family, &dir, head, source, &meta);
-    }
-    if (facts && !facts->saveOnStop) {
-        meta.format = family->head->meta.format;
-        return virStorageReflinkStartOther(ctx, family, &dir, head, NULL, &meta);
-    }
-    return virStorageReflinkStartOwn(ctx, family, &dir, head);
-}
-
-
-int
-virStorageReflinkStage(virStorageRevContext *ctx,
-                       virStorageRevFamily *family,
-                       const virStorageRevSource *source)
-{
-    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
-    g_auto(virStorageRevMeta) meta = { 0 };
-    VIR_AUTOCLOSE head = -1;
-
-    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        (head = virStorageReflinkOpenState(&dir, family->head, O_RDONLY, family->volume)) < 0)
-        return -1;
-
-    virStorageRevMetaInit(&meta);
-    meta.format = virStorageReflinkSourceFormat(source);
-    meta.staged = true;
-    return virStorageReflinkStartOther(ctx, family, &dir, head, source, &meta);
-}
-
-
-/* Closes a removed image, which frees its extents: where there are many the worker does that. */
-void
-virStorageReflinkLetGo(virStorageRevContext *ctx,
-                       int *fd)
-{
-    if (*fd >= 0 && virStorageReflinkHasFewExtents(*fd))
-        VIR_FORCE_CLOSE(*fd);
-    else
-        virStorageRevWorkerClose(fd, ctx);
-}
-
-
-/* Removes the file of a state that nobody may use. */
-static int
-virStorageReflinkRemoveState(virStorageRevContext *ctx,
-                             virStorageReflinkDir *dir,
-                             const virStorageRevState *state,
-                             const char *name)
-{
-    const char *slash = strrchr(state->file, '/');
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
-
-    if (fd < 0 ||
-        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0 ||
-        virStorageReflinkFileRemove(dir, slash ? slash + 1 : state->file, name) < 0)
-        return -1;
-    virStorageReflinkLetGo(ctx, &fd);
-    return 0;
-}
-
-
-int
-virStorageReflinkDiscard(virStorageRevContext *ctx,
-                         virStorageRevFamily *family)
-{
-    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
-    g_autofree char *name = virStorageRevStateName(family, family->live);
-
-    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        virStorageReflinkRemoveState(ctx, &dir, family->live, name) < 0)
-        return -1;
-
-    g_clear_pointer(&family->live, virStorageRevStateFree);
-    return virStorageReflinkDirSync(&dir, family->volume);
 }
 
 
@@ -761,131 +475,4 @@ virStorageReflinkResize(virStorageRevContext *ctx,
     if (state->meta.format != VIR_STORAGE_FILE_RAW)
         return virStorageReflinkResizeCopy(ctx, family, &dir, state, fd, capacity);
     return virStorageReflinkResizeInPlace(ctx, family, state, fd, capacity);
-}
-
-
-/* Can every file of the volume be removed? Asked before the first is; the answer holds as long as @fds are open. */
-static int
-virStorageReflinkExcludeAll(virStorageRevFamily *family,
-                            virStorageReflinkDir *dir,
-                            GArray *fds)
-{
-    size_t i;
-
-    for (i = 0; i <= family->revisions->len; i++) {
-        virStorageRevState *state = i < family->revisions->len ? g_ptr_array_index(family->revisions, i) : family->head;
-        g_autofree char *name = virStorageRevStateName(family, state);
-        int fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
-
-        if (fd < 0)
-            return -1;
-        g_array_append_val(fds, fd);
-        if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0)
-            return -1;
-        if (state->inUse) {
-            virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), name);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-
-/* Removes precache, revisions and head, the head last: whenever it is interrupted, what is left is a volume. */
-static int
-virStorageReflinkDeleteFiles(virStorageRevFamily *family,
-                             virStorageReflinkDir *dir)
-{
-    if (virStorageReflinkDropPrecache(dir, family->volume) < 0)
-        return -1;
-
-    while (family->revisions->len > 0) {
-        virStorageRevState *state = g_ptr_array_index(family->revisions, 0);
-        const char *slash = strrchr(state->file, '/');
-
-        if (virStorageReflinkFileRemove(dir, slash ? slash + 1 : state->file, family->volume) < 0)
-            return -1;
-        g_ptr_array_remove_index(family->revisions, 0);
-    }
-    if (virStorageReflinkDirSync(dir, family->volume) < 0)
-        return -1;
-
-    if (virStorageReflinkFileRemove(dir, strrchr(family->head->file, '/') ?
-                                    strrchr(family->head->file, '/') + 1 : family->head->file,
-                                    family->volume) < 0)
-        return -1;
-    g_clear_pointer(&family->head, virStorageRevStateFree);
-    return virStorageReflinkDirSync(dir, family->volume);
-}
-
-
-int
-virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
-                              virStorageRevFamily *family)
-{
-    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
-    g_autoptr(GArray) fds = g_array_new(false, false, sizeof(int));
-    int ret = -1;
-    size_t i;
-
-    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0)
-        return -1;
-
-    if (virStorageReflinkStageClear(&dir, family->volume) == 0 &&
-        virStorageReflinkExcludeAll(family, &dir, fds) == 0)
-        ret = virStorageReflinkDeleteFiles(family, &dir);
-
-    for (i = 0; i < fds->len; i++) {
-        int fd = g_array_index(fds, int, i);
-
-        if (ret == 0)
-            virStorageReflinkLetGo(ctx, &fd);
-        VIR_FORCE_CLOSE(fd);
-    }
-    if (ret == 0)
-        virStorageReflinkDirPrune(ctx->poolPath, family->volume);
-    return ret;
-}
-
-
-/* Ids are never used again: before the highest goes, the head remembers it. */
-static int
-virStorageReflinkRememberNextId(virStorageRevContext *ctx,
-                                virStorageRevFamily *family,
-                                virStorageReflinkDir *dir,
-                                const virStorageRevState *revision)
-{
-    g_auto(virStorageRevMeta) meta = { 0 };
-
-    if (!family->head || revision->kind != VIR_STORAGE_REV_NUMBERED || revision->legacy ||
-        (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > revision->id))
-        return 0;
-
-    (void) dir;
-    virStorageRevMetaInit(&meta);
-    if (virStorageRevFamilyVolumeFacts(family))
-        virStorageRevMetaCopyVolumeFacts(&meta, virStorageRevFamilyVolumeFacts(family));
-    return virStorageReflinkRedefine(ctx, family, &meta);
-}
-
-
-int
-virStorageReflinkDeleteRevision(virStorageRevContext *ctx,
-                                virStorageRevFamily *family,
-                                const virStorageRevState *revision)
-{
-    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
-    g_autofree char *name = virStorageRevStateName(family, revision);
-
-    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        virStorageReflinkRememberNextId(ctx, family, &dir, revision) < 0 ||
-        virStorageReflinkRemoveState(ctx, &dir, revision, name) < 0)
-        return -1;
-
-    g_ptr_array_remove(family->revisions, (void *) revision);
-    if (virStorageReflinkDirSync(&dir, family->volume) < 0)
-        return -1;
-    if (virStorageRevFamilyIsEmpty(family))
-        virStorageReflinkDirPrune(ctx->poolPath, family->volume);
-    return 0;
 }

@@ -118,6 +118,37 @@ char *
 virStorageReflinkFileOf(virStorageReflinkRole role,
                         const char *volume);
 
+virStorageRevState *
+virStorageReflinkStateOf(virStorageRevKind kind,
+                         virStorageReflinkRole role,
+                         const char *volume);
+
+int
+virStorageReflinkFinishNew(virStorageRevContext *ctx,
+                           virStorageRevFamily *family,
+                           virStorageReflinkDir *dir,
+                           virStorageReflinkImage *image,
+                           virStorageRevState *state);
+
+int
+virStorageReflinkFillBlank(int fd,
+                           virStorageVolDef *def,
+                           unsigned int flags);
+
+int
+virStorageReflinkSourceFormat(const virStorageRevSource *source);
+
+int
+virStorageReflinkSourceFill(virStorageRevContext *ctx,
+                            const virStorageRevSource *source,
+                            int fd);
+
+int
+virStorageReflinkRemoveState(virStorageRevContext *ctx,
+                             virStorageReflinkDir *dir,
+                             const virStorageRevState *state,
+                             const char *name);
+
 int
 virStorageReflinkOpenState(virStorageReflinkDir *dir,
                            const virStorageRevState *state,

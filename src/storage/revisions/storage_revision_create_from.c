@@ -522,11 +522,15 @@ virStorageRevVolCreateXMLFrom(virStorageVolPtr source,
                               virStoragePoolObj *obj,
                               virStoragePoolObj *sourceObj,
                               virStorageVolDef *def,
-                              unsigned int flags G_GNUC_UNUSED,
+                              unsigned int flags,
                               virStorageVolPtr *vol)
 {
     if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
         return false;
+
+    virCheckFlags(VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA |
+                  VIR_STORAGE_VOL_CREATE_REFLINK |
+                  VIR_STORAGE_VOL_CREATE_VALIDATE, true);
 
     if (virStorageRevCreateFrom(source->conn, obj, sourceObj, source->name, def) == 0)
         *vol = virStorageRevVolLookup(source->conn, obj, def->name);

@@ -551,6 +551,22 @@ virStorageRevMetaDropVolumeFacts(virStorageRevMeta *meta)
 
 
 /**
+ * virStorageRevMetaDropMarks:
+ * @meta: metadata
+ *
+ * Removes what is true of a live copy or a precache only: what becomes a head, or is cloned from one, is neither yet.
+ */
+void
+virStorageRevMetaDropMarks(virStorageRevMeta *meta)
+{
+    meta->base = 0;
+    meta->boot = 0;
+    meta->staged = false;
+    VIR_FREE(meta->headStamp);
+}
+
+
+/**
  * virStorageRevMetaCopyVolumeFacts:
  * @dst: metadata; what volume facts it had are replaced
  * @src: metadata, not @dst

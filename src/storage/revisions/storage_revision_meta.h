@@ -77,6 +77,9 @@ void
 virStorageRevMetaDropVolumeFacts(virStorageRevMeta *meta);
 
 void
+virStorageRevMetaDropMarks(virStorageRevMeta *meta);
+
+void
 virStorageRevMetaCopyVolumeFacts(virStorageRevMeta *dst,
                                  const virStorageRevMeta *src);
 

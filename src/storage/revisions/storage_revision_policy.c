@@ -33,7 +33,7 @@ virStorageRevActionDecideOwnHead(const virStorageRevName *source,
         return VIR_STORAGE_REV_ACTION_COMMIT;
     case VIR_STORAGE_REV_NUMBERED:
     case VIR_STORAGE_REV_PINNED:
-        return headExists ? VIR_STORAGE_REV_ACTION_REVERT : VIR_STORAGE_REV_ACTION_INVALID;
+        return VIR_STORAGE_REV_ACTION_REVERT;
     case VIR_STORAGE_REV_HEAD:
         return headExists ? VIR_STORAGE_REV_ACTION_REDEFINE : VIR_STORAGE_REV_ACTION_INVALID;
     default:

@@ -43,6 +43,7 @@ struct _virStorageRevUpload {
     virStorageRevStaging *staging;   /* to the head */
     virStorageRevLocks *locks;       /* to the live copy, in place: nobody may commit it meanwhile */
     int fd;                          /* of the staged image or live copy */
+    unsigned long long position;     /* where the next byte of the stream goes */
     unsigned long long unwritten;    /* bytes since the last write-back */
 };
 
@@ -84,11 +85,36 @@ virStorageRevUploadSend(virStreamPtr st,
     virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
     int sent = upload->original->streamSend(st, data, nbytes);
 
-    if (sent > 0 && (upload->unwritten += sent) >= VIR_STORAGE_REV_WRITEBACK_BYTES) {
+    if (sent <= 0)
+        return sent;
+
+    upload->position += sent;
+    if ((upload->unwritten += sent) >= VIR_STORAGE_REV_WRITEBACK_BYTES) {
         upload->unwritten = 0;
         (void) sync_file_range(upload->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     }
     return sent;
+}
+
+
+/* libvirt's stream skips a hole, and leaves there what was there: the volume would become a mix of two images. What is
+ * still to be written by the stream's thread lies before the hole, so that nothing of it is lost. */
+static int
+virStorageRevUploadSendHole(virStreamPtr st,
+                            long long length,
+                            unsigned int flags)
+{
+    virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
+
+    if (length > 0 &&
+        fallocate(upload->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, upload->position, length) < 0) {
+        virReportSystemError(errno, _("cannot make a hole in volume '%1$s'"), upload->volume);
+        return -1;
+    }
+    if (upload->original->streamSendHole(st, length, flags) < 0)
+        return -1;
+    upload->position += length;
+    return 0;
 }
 
 
@@ -175,6 +201,7 @@ virStorageRevUploadAttach(virStorageRevUpload *upload,
     upload->original = stream->driver;
     upload->driver = *stream->driver;
     upload->driver.streamSend = virStorageRevUploadSend;
+    upload->driver.streamSendHole = virStorageRevUploadSendHole;
     upload->driver.streamFinish = virStorageRevUploadFinish;
     upload->driver.streamAbort = virStorageRevUploadAbort;
     stream->driver = &upload->driver;
@@ -240,6 +267,7 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
 
     upload->ops = op.ops;
     upload->volume = g_strdup(name->volume);
+    upload->position = offset;
     memcpy(upload->pool, op.ctx->uuid, VIR_UUID_BUFLEN);
 
     virStorageRevOperationUnlock(&op);

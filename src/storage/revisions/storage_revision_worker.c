@@ -40,7 +40,7 @@ struct _virStorageRevJob {
 static virMutex mutex = VIR_MUTEX_INITIALIZER;
 static virCond changed;
 static GQueue closes = G_QUEUE_INIT;
-static GQueue precaches = G_QUEUE_INIT; /* by time, since the delay is always the same */
+static GQueue timed = G_QUEUE_INIT; /* by time, since the delay is always the same */
 static bool running;
 
 
@@ -106,13 +106,13 @@ virStorageRevWorkerNext(void)
     if ((job = g_queue_pop_head(&closes)))
         return job;
 
-    if (!(job = g_queue_peek_head(&precaches))) {
+    if (!(job = g_queue_peek_head(&timed))) {
         ignore_value(virCondWait(&changed, &mutex));
         return NULL;
     }
 
     if (virTimeMillisNowRaw(&now) < 0 || now >= job->due)
-        return g_queue_pop_head(&precaches);
+        return g_queue_pop_head(&timed);
 
     ignore_value(virCondWaitUntil(&changed, &mutex, job->due));
     return NULL;
@@ -191,6 +191,63 @@ virStorageRevWorkerClose(int *fd,
 }
 
 
+/* Queues a job for some seconds later. */
+static void
+virStorageRevWorkerPushTimed(virStorageRevJob *job)
+{
+    unsigned long long now;
+    bool queued = false;
+
+    if (virTimeMillisNowRaw(&now) == 0) {
+        job->due = now + VIR_STORAGE_REV_WORKER_DELAY_MS;
+        VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+            if (virStorageRevWorkerStart() == 0) {
+                g_queue_push_tail(&timed, job);
+                virCondSignal(&changed);
+                queued = true;
+            }
+        }
+    }
+    if (!queued)
+        virStorageRevJobFree(job);
+}
+
+
+static int
+virStorageRevJobIsSettle(const void *a,
+                         const void *b)
+{
+    const virStorageRevJob *job = a;
+
+    return job->volume ? 1 : memcmp(job->pool, b, VIR_UUID_BUFLEN);
+}
+
+
+/**
+ * virStorageRevWorkerSettle:
+ * @ctx: pool of which a file was removed
+ *
+ * Reads the pool's sizes once more, when the file system has freed the space.
+ */
+void
+virStorageRevWorkerSettle(const virStorageRevContext *ctx)
+{
+    virStorageRevJob *job;
+    bool pending = false;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        pending = g_queue_find_custom(&timed, ctx->uuid, virStorageRevJobIsSettle) != NULL;
+    }
+    if (pending)
+        return;
+
+    job = g_new0(virStorageRevJob, 1);
+    job->fd = -1;
+    memcpy(job->pool, ctx->uuid, VIR_UUID_BUFLEN);
+    virStorageRevWorkerPushTimed(job);
+}
+
+
 /**
  * virStorageRevWorkerPrecache:
  * @ops: backend
@@ -202,22 +259,11 @@ virStorageRevWorkerPrecache(const virStorageRevOps *ops,
                             const unsigned char *pool,
                             const char *volume)
 {
-    virStorageRevJob *job;
-    unsigned long long now;
+    virStorageRevJob *job = g_new0(virStorageRevJob, 1);
 
-    if (virTimeMillisNowRaw(&now) < 0)
-        return;
-
-    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
-        if (virStorageRevWorkerStart() == 0) {
-            job = g_new0(virStorageRevJob, 1);
-            job->fd = -1;
-            job->ops = ops;
-            memcpy(job->pool, pool, VIR_UUID_BUFLEN);
-            job->volume = g_strdup(volume);
-            job->due = now + VIR_STORAGE_REV_PRECACHE_DELAY_MS;
-            g_queue_push_tail(&precaches, job);
-            virCondSignal(&changed);
-        }
-    }
+    job->fd = -1;
+    job->ops = ops;
+    memcpy(job->pool, pool, VIR_UUID_BUFLEN);
+    job->volume = g_strdup(volume);
+    virStorageRevWorkerPushTimed(job);
 }

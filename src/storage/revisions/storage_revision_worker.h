@@ -10,12 +10,16 @@
 
 #include "storage_revision_ops.h"
 
-/* No precache is made of a head that is younger, since a coarse clock could hide a write to it. */
-#define VIR_STORAGE_REV_PRECACHE_DELAY_MS 2500
+/* No precache is made of a head that is younger, since a coarse clock could hide a write to it; and by then XFS has
+ * freed the blocks of removed files, which it does in the background. */
+#define VIR_STORAGE_REV_WORKER_DELAY_MS 2500
 
 void
 virStorageRevWorkerClose(int *fd,
                          const virStorageRevContext *ctx);
+
+void
+virStorageRevWorkerSettle(const virStorageRevContext *ctx);
 
 void
 virStorageRevWorkerPrecache(const virStorageRevOps *ops,

@@ -1,0 +1,179 @@
+/*
+ * storage_reflink_delete.c: removing volumes and revisions
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+
+#include "storage_reflink_volume.h"
+
+#include "storage_reflink_extents.h"
+#include "storage_reflink_use.h"
+#include "storage_revision_worker.h"
+#include "virerror.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+
+/* Closes a removed image, which frees its extents: where there are many the worker does that. */
+void
+virStorageReflinkLetGo(virStorageRevContext *ctx,
+                       int *fd)
+{
+    if (*fd >= 0 && virStorageReflinkHasFewExtents(*fd))
+        VIR_FORCE_CLOSE(*fd);
+    else
+        virStorageRevWorkerClose(fd, ctx);
+    virStorageRevWorkerSettle(ctx);
+}
+
+
+/* Removes the file of a state that nobody may use. */
+int
+virStorageReflinkRemoveState(virStorageRevContext *ctx,
+                             virStorageReflinkDir *dir,
+                             const virStorageRevState *state,
+                             const char *name)
+{
+    const char *slash = strrchr(state->file, '/');
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
+
+    if (fd < 0 ||
+        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0 ||
+        virStorageReflinkFileRemove(dir, slash ? slash + 1 : state->file, name) < 0)
+        return -1;
+    virStorageReflinkLetGo(ctx, &fd);
+    return 0;
+}
+
+
+/* Can every file of the volume be removed? Asked before the first is; the answer holds as long as @fds are open. */
+static int
+virStorageReflinkExcludeAll(virStorageRevFamily *family,
+                            virStorageReflinkDir *dir,
+                            GArray *fds)
+{
+    size_t i;
+
+    for (i = 0; i <= family->revisions->len; i++) {
+        virStorageRevState *state = i < family->revisions->len ? g_ptr_array_index(family->revisions, i) : family->head;
+        g_autofree char *name = virStorageRevStateName(family, state);
+        int fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
+
+        if (fd < 0)
+            return -1;
+        g_array_append_val(fds, fd);
+        if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0)
+            return -1;
+        if (state->inUse) {
+            virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+
+/* Removes precache, revisions and head, the head last: whenever it is interrupted, what is left is a volume. */
+static int
+virStorageReflinkDeleteFiles(virStorageRevFamily *family,
+                             virStorageReflinkDir *dir)
+{
+    if (virStorageReflinkDropPrecache(dir, family->volume) < 0)
+        return -1;
+
+    while (family->revisions->len > 0) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, 0);
+        const char *slash = strrchr(state->file, '/');
+
+        if (virStorageReflinkFileRemove(dir, slash ? slash + 1 : state->file, family->volume) < 0)
+            return -1;
+        g_ptr_array_remove_index(family->revisions, 0);
+    }
+    if (virStorageReflinkDirSync(dir, family->volume) < 0)
+        return -1;
+
+    if (virStorageReflinkFileRemove(dir, strrchr(family->head->file, '/') ?
+                                    strrchr(family->head->file, '/') + 1 : family->head->file,
+                                    family->volume) < 0)
+        return -1;
+    g_clear_pointer(&family->head, virStorageRevStateFree);
+    return virStorageReflinkDirSync(dir, family->volume);
+}
+
+
+int
+virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
+                              virStorageRevFamily *family)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_autoptr(GArray) fds = g_array_new(false, false, sizeof(int));
+    int ret = -1;
+    size_t i;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0)
+        return -1;
+
+    if (virStorageReflinkStageClear(&dir, family->volume) == 0 &&
+        virStorageReflinkExcludeAll(family, &dir, fds) == 0)
+        ret = virStorageReflinkDeleteFiles(family, &dir);
+
+    for (i = 0; i < fds->len; i++) {
+        int fd = g_array_index(fds, int, i);
+
+        if (ret == 0)
+            virStorageReflinkLetGo(ctx, &fd);
+        VIR_FORCE_CLOSE(fd);
+    }
+    if (ret == 0)
+        virStorageReflinkDirPrune(ctx->poolPath, family->volume);
+    return ret;
+}
+
+
+/* Ids are never used again: before the highest goes, the head remembers it. */
+static int
+virStorageReflinkRememberNextId(virStorageRevContext *ctx,
+                                virStorageRevFamily *family,
+                                virStorageReflinkDir *dir,
+                                const virStorageRevState *revision)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    if (!family->head || revision->kind != VIR_STORAGE_REV_NUMBERED || revision->legacy ||
+        (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > revision->id))
+        return 0;
+
+    (void) dir;
+    virStorageRevMetaInit(&meta);
+    if (virStorageRevFamilyVolumeFacts(family))
+        virStorageRevMetaCopyVolumeFacts(&meta, virStorageRevFamilyVolumeFacts(family));
+    return virStorageReflinkRedefine(ctx, family, &meta);
+}
+
+
+int
+virStorageReflinkDeleteRevision(virStorageRevContext *ctx,
+                                virStorageRevFamily *family,
+                                const virStorageRevState *revision)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_autofree char *name = virStorageRevStateName(family, revision);
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        virStorageReflinkRememberNextId(ctx, family, &dir, revision) < 0 ||
+        virStorageReflinkRemoveState(ctx, &dir, revision, name) < 0)
+        return -1;
+
+    g_ptr_array_remove(family->revisions, (void *) revision);
+    if (virStorageReflinkDirSync(&dir, family->volume) < 0)
+        return -1;
+    if (virStorageRevFamilyIsEmpty(family))
+        virStorageReflinkDirPrune(ctx->poolPath, family->volume);
+    return 0;
+}

@@ -1,0 +1,270 @@
+/*
+ * storage_reflink_live.c: live copies
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "storage_reflink_volume.h"
+
+#include "storage_reflink_content.h"
+#include "storage_reflink_use.h"
+#include "virerror.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+
+/* The marks of a live copy that is a clone of the family's own head. */
+void
+virStorageReflinkLiveMeta(virStorageRevFamily *family,
+                          virStorageRevMeta *meta)
+{
+    virStorageRevMetaCopy(meta, &family->head->meta);
+    virStorageRevMetaDropVolumeFacts(meta);
+    virStorageRevMetaDropMarks(meta);
+    meta->volumeHash = virStorageRevMetaHash(family->volume);
+    meta->base = virStorageRevMetaGeneration(&family->head->meta);
+    meta->boot = virStorageRevMetaBoot();
+}
+
+
+/* Fills a live copy from the own head, open as @head, up to being durable; @stamp is that of a precache, or NULL. */
+int
+virStorageReflinkLiveImage(virStorageRevContext *ctx,
+                           virStorageRevFamily *family,
+                           int head,
+                           int fd,
+                           const char *stamp)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    virStorageRevMetaInit(&meta);
+    virStorageReflinkLiveMeta(family, &meta);
+    meta.headStamp = g_strdup(stamp);
+
+    if (virStorageReflinkFill(ctx, head, fd, family->volume) < 0 ||
+        virStorageReflinkPermsCopy(head, fd, family->volume) < 0 ||
+        virStorageReflinkMetaWrite(fd, &meta, family->volume) < 0 ||
+        virStorageReflinkMarkUnwritten(fd, family->volume) < 0)
+        return -1;
+    return virStorageReflinkSync(fd, family->volume);
+}
+
+
+/* Is the precache a clone of the head as it is now? */
+bool
+virStorageReflinkPrecacheMatches(int head,
+                                 const virStorageRevState *state,
+                                 int precache,
+                                 const char *volume)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+    g_autofree char *stamp = NULL;
+    struct stat sb;
+    struct stat clone;
+    bool whole;
+
+    virStorageRevMetaInit(&meta);
+    if (fstat(head, &sb) < 0 || fstat(precache, &clone) < 0 ||
+        virStorageReflinkMetaRead(precache, &meta, &whole) < 0 || !whole)
+        return false;
+
+    stamp = virStorageReflinkStamp(&sb, virStorageRevMetaGeneration(&state->meta));
+    return virStorageRevMetaIsOf(&meta, volume) &&
+        STREQ_NULLABLE(meta.headStamp, stamp) &&
+        clone.st_nlink == 1 &&
+        clone.st_size == sb.st_size &&
+        clone.st_uid == sb.st_uid && clone.st_gid == sb.st_gid && clone.st_mode == sb.st_mode &&
+        clone.st_mtim.tv_sec == VIR_STORAGE_REV_UNWRITTEN_MTIME && clone.st_mtim.tv_nsec == 0;
+}
+
+
+/* Removes a precache, durably: what comes next changes the head. */
+int
+virStorageReflinkDropPrecache(virStorageReflinkDir *dir,
+                              const char *volume)
+{
+    g_autofree char *file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_PRECACHE, dir->base);
+
+    if (unlinkat(dir->fd, file, 0) == 0)
+        return virStorageReflinkDirSync(dir, volume);
+    if (errno == ENOENT)
+        return 0;
+
+    virReportSystemError(errno, _("cannot remove the prepared live copy of volume '%1$s'"), volume);
+    return -1;
+}
+
+
+/* Starts by renaming the clone that was made ahead. Returns 1 when that is done, 0 when there is none that fits, or -1
+ * with an error. */
+static int
+virStorageReflinkStartPrecache(virStorageRevContext *ctx,
+                               virStorageRevFamily *family,
+                               virStorageReflinkDir *dir,
+                               int head)
+{
+    g_autofree char *precache = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_PRECACHE, dir->base);
+    g_autofree char *live = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_LIVE, dir->base);
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dir->fd, precache, O_RDWR, 0);
+    g_autoptr(virStorageRevState) state = NULL;
+
+    if (fd < 0)
+        return 0;
+    if (!virStorageReflinkPrecacheMatches(head, family->head, fd, family->volume))
+        return virStorageReflinkDropPrecache(dir, family->volume);
+
+    state = virStorageReflinkStateOf(VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE, family->volume);
+    if (virStorageReflinkStateRead(fd, state, ctx->allocationIsCapacity) < 0)
+        return 0;
+
+    /* made before the host was started anew: say that this copy was not */
+    if (state->meta.boot != virStorageRevMetaBoot()) {
+        state->meta.boot = virStorageRevMetaBoot();
+        if (virStorageReflinkMetaWrite(fd, &state->meta, family->volume) < 0 ||
+            virStorageReflinkSync(fd, family->volume) < 0)
+            return -1;
+    }
+
+    if (renameat2(dir->fd, precache, dir->fd, live, RENAME_NOREPLACE) < 0) {
+        virReportSystemError(errno, _("cannot make the live copy of volume '%1$s'"), family->volume);
+        return -1;
+    }
+    virStorageRevFamilyAdd(family, g_steal_pointer(&state));
+    return virStorageReflinkDirSync(dir, family->volume) < 0 ? -1 : 1;
+}
+
+
+/* A live copy of the own head. */
+static int
+virStorageReflinkStartOwn(virStorageRevContext *ctx,
+                          virStorageRevFamily *family,
+                          virStorageReflinkDir *dir,
+                          int head)
+{
+    g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
+    int rc = virStorageReflinkStartPrecache(ctx, family, dir, head);
+
+    if (rc != 0)
+        return MIN(rc, 0);
+
+    if (virStorageReflinkImageCreate(&image, dir, false, family->volume) < 0 ||
+        virStorageReflinkLiveImage(ctx, family, head, image.fd, NULL) < 0)
+        return -1;
+
+    /* LiveImage has made it durable already, and a second sync finds nothing to do */
+    return virStorageReflinkFinishNew(ctx, family, dir, &image,
+                                      virStorageReflinkStateOf(VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE,
+                                                               family->volume));
+}
+
+
+/* A live copy of something else than the own head: the source of a snapshot volume, content to be committed, or, where
+ * @source is NULL, nothing. */
+static int
+virStorageReflinkStartOther(virStorageRevContext *ctx,
+                            virStorageRevFamily *family,
+                            virStorageReflinkDir *dir,
+                            int head,
+                            const virStorageRevSource *source,
+                            virStorageRevMeta *meta)
+{
+    g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
+    g_autoptr(virStorageVolDef) blank = g_new0(virStorageVolDef, 1);
+
+    meta->volumeHash = virStorageRevMetaHash(family->volume);
+    meta->boot = virStorageRevMetaBoot();
+    if (source && source->family)
+        virStorageRevMetaSetOrigin(meta, source->family->volume, &source->state->meta);
+
+    if (virStorageReflinkImageCreate(&image, dir, source && !source->family, family->volume) < 0)
+        return -1;
+
+    if (source) {
+        if (virStorageReflinkSourceFill(ctx, source, image.fd) < 0)
+            return -1;
+    } else {
+        blank->name = g_strdup(family->volume);
+        blank->target.format = meta->format;
+        blank->target.capacity = family->head->capacity;
+        if (virStorageReflinkFillBlank(image.fd, blank, 0) < 0)
+            return -1;
+    }
+
+    if (virStorageReflinkPermsCopy(head, image.fd, family->volume) < 0 ||
+        virStorageReflinkMetaWrite(image.fd, meta, family->volume) < 0)
+        return -1;
+    return virStorageReflinkFinishNew(ctx, family, dir, &image,
+                                      virStorageReflinkStateOf(VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE,
+                                                               family->volume));
+}
+
+
+int
+virStorageReflinkStart(virStorageRevContext *ctx,
+                       virStorageRevFamily *family,
+                       const virStorageRevSource *source)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_auto(virStorageRevMeta) meta = { 0 };
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+    VIR_AUTOCLOSE head = -1;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        (head = virStorageReflinkOpenState(&dir, family->head, O_RDWR, family->volume)) < 0 ||
+        virStorageReflinkExcludeUse(head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume) < 0)
+        return -1;
+
+    virStorageRevMetaInit(&meta);
+    if (source) {
+        meta.format = virStorageReflinkSourceFormat(source);
+        return virStorageReflinkStartOther(ctx, family, &dir, head, source, &meta);
+    }
+    if (facts && !facts->saveOnStop) {
+        meta.format = family->head->meta.format;
+        return virStorageReflinkStartOther(ctx, family, &dir, head, NULL, &meta);
+    }
+    return virStorageReflinkStartOwn(ctx, family, &dir, head);
+}
+
+
+int
+virStorageReflinkStage(virStorageRevContext *ctx,
+                       virStorageRevFamily *family,
+                       const virStorageRevSource *source)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_auto(virStorageRevMeta) meta = { 0 };
+    VIR_AUTOCLOSE head = -1;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        (head = virStorageReflinkOpenState(&dir, family->head, O_RDONLY, family->volume)) < 0)
+        return -1;
+
+    virStorageRevMetaInit(&meta);
+    meta.format = virStorageReflinkSourceFormat(source);
+    meta.staged = true;
+    return virStorageReflinkStartOther(ctx, family, &dir, head, source, &meta);
+}
+
+
+int
+virStorageReflinkDiscard(virStorageRevContext *ctx,
+                         virStorageRevFamily *family)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_autofree char *name = virStorageRevStateName(family, family->live);
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        virStorageReflinkRemoveState(ctx, &dir, family->live, name) < 0)
+        return -1;
+
+    g_clear_pointer(&family->live, virStorageRevStateFree);
+    return virStorageReflinkDirSync(&dir, family->volume);
+}
