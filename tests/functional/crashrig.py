@@ -263,7 +263,8 @@ def check(pool, operation, before, after, step, use=True):
     assert operation.accepts(seen, before, after), (
         f"{where}: neither old {differences(seen, before)} "
         f"nor new {differences(seen, after)}")
-    assert pool.files.leftovers() == [], where
+    left = pool.files.at_rest()
+    assert left == [], f"{where}: {left}"
     if use:
         operation.use(pool)
     return seen

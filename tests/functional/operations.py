@@ -46,7 +46,7 @@ class Operation:
         pool.cycle("a", "used again")
         pool.refresh()
         assert pool.holds("a", "used again")
-        assert pool.files.leftovers() == []
+        assert pool.files.at_rest() == []
 
 
 def one(pool, **options):

@@ -162,6 +162,13 @@ class Files:
         """Files that no pool at rest has."""
         return [f for f in self.all() if not KNOWN_FILE.match(f)]
 
+    def at_rest(self, seconds=5):
+        """Wait for work in the background; the files that it left over."""
+        end = time.monotonic() + seconds
+        while self.leftovers() and time.monotonic() < end:
+            time.sleep(0.05)
+        return self.leftovers()
+
     def metadata(self, path):
         """The extended attribute as text, None without."""
         for space in ("trusted", "user"):

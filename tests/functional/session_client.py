@@ -82,7 +82,7 @@ if __name__ == "__main__":
     try:
         globals()[sys.argv[1]](a_pool)
         a_pool.refresh()
-        assert a_pool.files.leftovers() == []
+        assert a_pool.files.at_rest() == []
     finally:
         a_pool.remove()
     print("done")

@@ -46,7 +46,7 @@ def test_start_after_a_reboot_cleans_up(pool, daemon, tmp_path):
         pool.begin()
         assert pool.names() == ["n", "p", "p@live", "v"]
         assert pool.holds("p@live", "written")
-        assert pool.files.leftovers() == []
+        assert pool.files.at_rest() == []
 
 
 def test_live_copy_of_persistent_volume_is_kept(pool, daemon, tmp_path):

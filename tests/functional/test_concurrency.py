@@ -203,7 +203,7 @@ def test_delete_while_others_clone(pool, daemon):
     assert many(daemon, 20, work) == []
     for name in pool.names():
         assert pool.holds(name, "src"), name
-    assert pool.files.leftovers() == []
+    assert pool.files.at_rest() == []
 
 
 def test_siblings_with_a_common_prefix(pool, daemon):
@@ -221,7 +221,7 @@ def test_siblings_with_a_common_prefix(pool, daemon):
 
     assert many(daemon, 2, work) == []
     assert pool.holds("root", "r") and pool.holds("root2", "s")
-    assert pool.files.leftovers() == []
+    assert pool.files.at_rest() == []
 
 
 def test_no_asynchronous_jobs_for_short_operations(pool, daemon):
@@ -270,7 +270,7 @@ def test_uploads_and_commits_of_many_volumes(pool, daemon):
     assert many(daemon, 8, work) == []
     for number in range(8):
         assert pool.holds(f"v{number}", f"up{number}")
-    assert pool.files.leftovers() == []
+    assert pool.files.at_rest() == []
 
 
 def test_list_while_everything_changes(pool, daemon):

@@ -129,7 +129,7 @@ def test_repeated_crashes_evict_no_revision(rig):
             hit = killed_at(rig, pool, operation, step)
             if hit is None:
                 break
-            assert pool.files.leftovers() == []
+            assert pool.files.at_rest() == []
         if hit is None:
             break
         next_round(pool, history)

@@ -128,7 +128,7 @@ def test_full_file_system(full, call):
         assert view(pool) == before
     os.unlink(pool.filler)
     pool.refresh()
-    assert pool.files.leftovers() == []
+    assert pool.files.at_rest() == []
     assert pool.holds("r", "one") and pool.holds("r@live", "two")
 
 

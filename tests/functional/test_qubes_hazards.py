@@ -41,7 +41,7 @@ def test_h6_n06_stale_staging_is_removed_at_refresh(pool):
     with open(pool.files.stage("a"), "wb") as file:
         file.write(pattern("half"))
     pool.refresh()
-    assert pool.files.leftovers() == [] and pool.names() == ["a"]
+    assert pool.files.at_rest() == [] and pool.names() == ["a"]
 
 
 def test_h6_staging_that_a_process_holds_is_kept(pool):
@@ -54,7 +54,7 @@ def test_h6_staging_that_a_process_holds_is_kept(pool):
         with refused():
             from_stage(pool)
     pool.refresh()
-    assert pool.files.leftovers() == []
+    assert pool.files.at_rest() == []
 
 
 def from_stage(pool):
@@ -75,7 +75,7 @@ def test_h12_n17_failed_start_leaves_nothing_dirty(pools, small):
         pool.start("a")
     os.rmdir(pool.files.head("a"))
     assert not os.path.exists(pool.files.live("a"))
-    assert pool.files.leftovers() == []
+    assert pool.files.at_rest() == []
 
 
 def test_h14_file_made_since_the_refresh_is_not_overwritten(pool):

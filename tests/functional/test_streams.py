@@ -99,7 +99,7 @@ def test_dead_daemon_leaves_the_head(pool, daemon):
     daemon.restart()
     pool.begin()
     assert pool.holds("a", "one") and pool.revisions("a") == []
-    assert pool.files.leftovers() == []
+    assert pool.files.at_rest() == []
     upload(pool, "a", pattern("three"))
     assert pool.holds("a", "three")
 
@@ -272,7 +272,7 @@ def test_pool_stop_during_an_upload(pool):
         pass
     pool.virt.create(0)
     assert pool.holds("a", "one") or pool.holds("a", "two")
-    assert pool.files.leftovers() == []
+    assert pool.files.at_rest() == []
 
 
 def test_upload_to_the_live_copy_writes_in_place(pool):
@@ -319,7 +319,7 @@ def test_last_write_error_is_reported(pools, small):
         assert pool.read("a")[:4 * MIB] == data
     os.unlink(fill)
     pool.refresh()
-    assert pool.files.leftovers() == []
+    assert pool.files.at_rest() == []
 
 
 def test_upload_keeps_the_permissions(pool):
