@@ -418,7 +418,7 @@ main(int argc,
     g_test_add_func("/action/commit", testCommit);
     g_test_add_func("/action/commit-without-head", testCommitWithoutHead);
     g_test_add_func("/action/revert", testRevert);
-    g_test_add_func("/action/revert-without-head-is-invalid", testRevertWithoutHead);
+    g_test_add_func("/action/revert-without-head", testRevertWithoutHead);
     g_test_add_func("/action/redefine", testRedefine);
     g_test_add_func("/action/pin", testPin);
     g_test_add_func("/action/pin-of-anything-else-is-invalid", testPinOfAnythingElseIsInvalid);
