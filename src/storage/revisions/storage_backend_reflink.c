@@ -187,7 +187,8 @@ virStorageBackendReflinkReadPerms(virStoragePoolDef *def)
 }
 
 
-/* Called with the pool locked, and its former volumes dropped. */
+/* Called with the pool locked. Its definitions are those of the last refresh, unlike those of other pool types: what has
+ * not changed since is neither read nor made anew. */
 static int
 virStorageBackendReflinkRefresh(virStoragePoolObj *obj)
 {
@@ -195,28 +196,26 @@ virStorageBackendReflinkRefresh(virStoragePoolObj *obj)
     virStorageRevPool *pool = virStorageRevPoolGet(def);
     g_autoptr(virStorageRevContext) ctx = virStorageRevContextNew(def);
     g_autoptr(virStorageReflinkScan) scan = NULL;
-    GHashTableIter iter;
-    void *family;
 
-    virStorageRevPoolReset(obj);
-    if (!(scan = virStorageReflinkScanPool(ctx)))
+    if (!(scan = virStorageReflinkScanPool(ctx, virStorageRevPoolFamilies(obj))))
         return -1;
 
     virStorageReflinkRecover(ctx, scan, pool->starting);
     pool->starting = false;
-
-    g_hash_table_iter_init(&iter, scan->families);
-    while (g_hash_table_iter_next(&iter, NULL, &family)) {
-        if (virStorageRevPoolPut(obj, family) < 0) {
-            VIR_WARN("volume '%s' of pool '%s' is not listed whole: %s",
-                     ((virStorageRevFamily *) family)->volume, def->name, virGetLastErrorMessage());
-            virResetLastError();
-        }
-    }
+    virStorageRevPoolReplace(obj, scan->families);
 
     if (virStorageBackendReflinkUpdatePool(obj) < 0 ||
         virStorageBackendReflinkReadPerms(def) < 0)
         return -1;
+    return 0;
+}
+
+
+/* Called when libvirt drops its definitions; nothing has to be stopped. */
+static int
+virStorageBackendReflinkStop(virStoragePoolObj *obj)
+{
+    virStorageRevPoolReset(obj);
     return 0;
 }
 
@@ -247,6 +246,11 @@ virStorageBackendReflinkRefreshVol(virStoragePoolObj *obj,
     if (vol->target.format == VIR_STORAGE_FILE_RAW && !vol->building)
         vol->target.capacity = vol->target.physical = sb.st_size;
     vol->target.allocation = sb.st_blocks * 512ULL;
+    if (vol->target.timestamps) {
+        vol->target.timestamps->atime = sb.st_atim;
+        vol->target.timestamps->mtime = sb.st_mtim;
+        vol->target.timestamps->ctime = sb.st_ctim;
+    }
     if (def->refresh && def->refresh->volume.allocation == VIR_STORAGE_VOL_DEF_REFRESH_ALLOCATION_CAPACITY)
         vol->target.allocation = vol->target.capacity;
 
@@ -352,6 +356,7 @@ static virStorageBackend virStorageBackendReflink = {
     .startPool = virStorageBackendReflinkStart,
     .buildPool = virStorageBackendReflinkBuild,
     .refreshPool = virStorageBackendReflinkRefresh,
+    .stopPool = virStorageBackendReflinkStop,
     .deletePool = virStorageBackendDeleteLocal,
     .refreshVol = virStorageBackendReflinkRefreshVol,
 };

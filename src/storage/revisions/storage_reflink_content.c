@@ -265,7 +265,7 @@ virStorageReflinkLabelCopy(int from G_GNUC_UNUSED,
     char *label = NULL;
     int rc;
 
-    if (fgetfilecon_raw(from, &label) < 0)
+    if (is_selinux_enabled() <= 0 || fgetfilecon_raw(from, &label) < 0)
         return 0; /* the file system or the kernel has none */
 
     rc = fsetfilecon_raw(to, label);
@@ -353,7 +353,7 @@ virStorageReflinkLabelRead(int fd G_GNUC_UNUSED,
     char *label = NULL;
 
     VIR_FREE(state->perms.label);
-    if (fgetfilecon_raw(fd, &label) >= 0) {
+    if (is_selinux_enabled() > 0 && fgetfilecon_raw(fd, &label) >= 0) {
         state->perms.label = g_strdup(label);
         freecon(label);
     }
@@ -388,6 +388,8 @@ virStorageReflinkStateRead(int fd,
     if (virStorageReflinkMetaRead(fd, &state->meta, &state->hasMeta) < 0)
         return -1;
 
+    state->readAt = g_get_real_time() / G_USEC_PER_SEC;
+    state->reused = false;
     state->dev = sb.st_dev;
     state->ino = sb.st_ino;
     state->nlink = sb.st_nlink;

@@ -223,6 +223,10 @@ virStorageReflinkRecoverFamily(virStorageRevContext *ctx,
         ((left = virStorageRevFamilyPruneLeft(family)) > 0 &&
          virStorageReflinkPrune(ctx, family, left) < 0))
         virStorageReflinkRecoverFailed(ctx, family->volume);
+
+    /* whatever has been changed, it is not what the pool knows */
+    if (family->head)
+        family->head->reused = false;
 }
 
 

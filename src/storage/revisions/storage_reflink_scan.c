@@ -177,6 +177,34 @@ virStorageReflinkFixTimes(virStorageRevState *state)
 }
 
 
+/* Returns a copy of what is known of a file, or NULL when it has to be read. Whatever changes a file, its attributes or
+ * its name, changes its ctime; one that was young when it was read could have been changed once more within a tick of
+ * the clock. */
+static virStorageRevState *
+virStorageReflinkReuse(virStorageReflinkScan *scan,
+                       int dirfd,
+                       const char *file,
+                       const char *volume,
+                       const virStorageRevState *state)
+{
+    virStorageRevName name = { .kind = state->kind, .id = state->id, .word = state->word };
+    virStorageRevFamily *family = g_hash_table_lookup(scan->known, volume);
+    virStorageRevState *known = family ? virStorageRevFamilyFind(family, &name) : NULL;
+    struct stat sb;
+
+    if (!known || known->ctime.tv_sec + 2 > known->readAt || STRNEQ(known->file, state->file) ||
+        fstatat(dirfd, file, &sb, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(sb.st_mode) ||
+        sb.st_ino != known->ino || sb.st_dev != known->dev ||
+        sb.st_ctim.tv_sec != known->ctime.tv_sec || sb.st_ctim.tv_nsec != known->ctime.tv_nsec)
+        return NULL;
+
+    known = virStorageRevStateCopy(known);
+    known->reused = true;
+    known->inUse = false;
+    return known;
+}
+
+
 /* Reads an image; 0 when it is skipped. A file can be replaced by anything at any time: what it is, is asked of the
  * open file. */
 static int
@@ -211,6 +239,7 @@ virStorageReflinkScanFile(virStorageRevContext *ctx,
     g_auto(virStorageReflinkName) name = { 0 };
     g_autoptr(virStorageRevState) state = NULL;
     g_autofree char *volume = NULL;
+    virStorageRevState *known;
     virStorageRevFamily *family;
 
     virStorageReflinkNameParse(file, &name);
@@ -218,9 +247,8 @@ virStorageReflinkScanFile(virStorageRevContext *ctx,
         return;
 
     volume = g_strconcat(prefix, name.volume, NULL);
-    if (virStorageRevVolumeNameCheck(volume, true) < 0) {
-        VIR_WARN("skipping a file of pool '%s': %s", ctx->poolName, virGetLastErrorMessage());
-        virResetLastError();
+    if (virStorageRevVolumeNameProblem(volume, true)) {
+        VIR_WARN("skipping a file of pool '%s' whose name no volume can have", ctx->poolName);
         return;
     }
 
@@ -230,8 +258,13 @@ virStorageReflinkScanFile(virStorageRevContext *ctx,
         g_ptr_array_add(scan->precached, g_steal_pointer(&volume));
     } else if ((state = virStorageReflinkStateFromName(&name))) {
         state->file = g_strconcat(prefix, file, NULL);
-        if (virStorageReflinkScanImage(ctx, dirfd, file, state) > 0 &&
-            (family = virStorageReflinkScanFamily(scan, volume)))
+        if ((known = virStorageReflinkReuse(scan, dirfd, file, volume, state))) {
+            virStorageRevStateFree(state);
+            state = known;
+        } else if (virStorageReflinkScanImage(ctx, dirfd, file, state) == 0) {
+            return;
+        }
+        if ((family = virStorageReflinkScanFamily(scan, volume)))
             virStorageRevFamilyAdd(family, g_steal_pointer(&state));
     }
 }
@@ -284,19 +317,22 @@ virStorageReflinkWarnForgotten(virStorageRevContext *ctx,
 /**
  * virStorageReflinkScanPool:
  * @ctx: pool
+ * @known: what the last refresh found, name of a volume → virStorageRevFamily
  *
  * Reads every image below the pool's directory. Changes nothing. One bad file never makes it fail.
  *
  * Returns what it found, or NULL with an error when the directory itself cannot be read
  */
 virStorageReflinkScan *
-virStorageReflinkScanPool(virStorageRevContext *ctx)
+virStorageReflinkScanPool(virStorageRevContext *ctx,
+                          GHashTable *known)
 {
     g_autoptr(virStorageReflinkScan) scan = g_new0(virStorageReflinkScan, 1);
     VIR_AUTOCLOSE poolfd = open(ctx->poolPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     GHashTableIter iter;
     void *family;
 
+    scan->known = known;
     scan->families = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
     scan->staged = g_ptr_array_new_with_free_func(g_free);
     scan->precached = g_ptr_array_new_with_free_func(g_free);

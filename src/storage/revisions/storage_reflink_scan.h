@@ -13,13 +13,15 @@
 /* What lies below a pool's directory. */
 typedef struct _virStorageReflinkScan virStorageReflinkScan;
 struct _virStorageReflinkScan {
+    GHashTable *known;    /* what the last refresh found; not owned */
     GHashTable *families; /* name of a volume → virStorageRevFamily */
     GPtrArray *staged;    /* names of volumes that have a staging file */
     GPtrArray *precached; /* names of volumes that have a precache */
 };
 
 virStorageReflinkScan *
-virStorageReflinkScanPool(virStorageRevContext *ctx);
+virStorageReflinkScanPool(virStorageRevContext *ctx,
+                          GHashTable *known);
 
 void
 virStorageReflinkScanFree(virStorageReflinkScan *scan);

@@ -381,15 +381,16 @@ virStorageReflinkRedefine(virStorageRevContext *ctx,
 }
 
 
-/* Replaces an image by a clone of it that has the new size: what a qcow2 image needs, whose header and tables cannot be
- * changed at once. */
+/* Replaces an image by a clone of it that has the new size: a head's size and generation change at once that way, and so
+ * do header and tables of a qcow2 image. */
 static int
 virStorageReflinkResizeCopy(virStorageRevContext *ctx,
                             virStorageRevFamily *family,
                             virStorageReflinkDir *dir,
                             virStorageRevState *state,
                             int fd,
-                            unsigned long long capacity)
+                            unsigned long long capacity,
+                            unsigned long long allocate)
 {
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
     const char *slash = strrchr(state->file, '/');
@@ -399,11 +400,14 @@ virStorageReflinkResizeCopy(virStorageRevContext *ctx,
         virStorageReflinkImageCreate(&image, dir, true, family->volume) < 0 ||
         virStorageReflinkFill(ctx, fd, image.fd, family->volume) < 0 ||
         virStorageReflinkSetCapacity(image.fd, state->meta.format, capacity, family->volume) < 0 ||
+        virStorageReflinkAllocate(image.fd, allocate, family->volume) < 0 ||
         virStorageReflinkPermsCopy(fd, image.fd, family->volume) < 0)
         return -1;
 
     if (state->kind == VIR_STORAGE_REV_HEAD)
         after->meta.generation = virStorageRevMetaGeneration(&state->meta) + 1;
+    if (!after->meta.volumeHash)
+        after->meta.volumeHash = virStorageRevMetaHash(family->volume);
     if (virStorageReflinkMetaWrite(image.fd, &after->meta, family->volume) < 0 ||
         virStorageReflinkSync(image.fd, family->volume) < 0 ||
         virStorageReflinkImageReplace(&image, dir, slash ? slash + 1 : state->file, family->volume) < 0 ||
@@ -413,14 +417,15 @@ virStorageReflinkResizeCopy(virStorageRevContext *ctx,
 }
 
 
-/* The generation goes ahead of the content: one that is too high makes a copy look outdated, one that is too low would
- * make it look up to date. */
+/* For what others have open, and are to see growing. The generation of a head goes ahead of the content: one that is too
+ * high makes a copy look outdated, one that is too low would make it look up to date. */
 static int
 virStorageReflinkResizeInPlace(virStorageRevContext *ctx,
                                virStorageRevFamily *family,
                                virStorageRevState *state,
                                int fd,
-                               unsigned long long capacity)
+                               unsigned long long capacity,
+                               unsigned long long allocate)
 {
     g_autoptr(virStorageRevState) after = virStorageRevStateCopy(state);
 
@@ -431,7 +436,8 @@ virStorageReflinkResizeInPlace(virStorageRevContext *ctx,
         if (virStorageReflinkMetaWrite(fd, &after->meta, family->volume) < 0)
             return -1;
     }
-    if (virStorageReflinkSetCapacity(fd, VIR_STORAGE_FILE_RAW, capacity, family->volume) < 0 ||
+    if (virStorageReflinkAllocate(fd, allocate, family->volume) < 0 ||
+        virStorageReflinkSetCapacity(fd, VIR_STORAGE_FILE_RAW, capacity, family->volume) < 0 ||
         virStorageReflinkSync(fd, family->volume) < 0)
         return -1;
 
@@ -449,8 +455,10 @@ virStorageReflinkResize(virStorageRevContext *ctx,
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     virStorageRevState *state;
+    unsigned long long allocate = 0;
     VIR_AUTOCLOSE fd = -1;
     bool shrink;
+    bool used = true;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         (kind == VIR_STORAGE_REV_HEAD &&
@@ -460,6 +468,8 @@ virStorageReflinkResize(virStorageRevContext *ctx,
 
     state = kind == VIR_STORAGE_REV_HEAD ? family->head : family->live;
     shrink = capacity < state->capacity;
+    if (flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE && state->meta.format == VIR_STORAGE_FILE_RAW)
+        allocate = capacity;
     if ((fd = virStorageReflinkOpenState(&dir, state, O_RDWR, family->volume)) < 0)
         return -1;
 
@@ -468,11 +478,11 @@ virStorageReflinkResize(virStorageRevContext *ctx,
         virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume) < 0)
         return -1;
 
-    if (flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE && state->meta.format == VIR_STORAGE_FILE_RAW &&
-        virStorageReflinkAllocate(fd, capacity, family->volume) < 0)
+    if (kind == VIR_STORAGE_REV_HEAD && ctx->cloneRequired &&
+        virStorageReflinkExcludeTry(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, &used) < 0)
         return -1;
 
-    if (state->meta.format != VIR_STORAGE_FILE_RAW)
-        return virStorageReflinkResizeCopy(ctx, family, &dir, state, fd, capacity);
-    return virStorageReflinkResizeInPlace(ctx, family, state, fd, capacity);
+    if (!used || state->meta.format != VIR_STORAGE_FILE_RAW)
+        return virStorageReflinkResizeCopy(ctx, family, &dir, state, fd, capacity, allocate);
+    return virStorageReflinkResizeInPlace(ctx, family, state, fd, capacity, allocate);
 }

@@ -128,6 +128,29 @@ virStorageRevFamilyCopy(virStorageRevFamily *family)
 }
 
 
+/* Is @family, as a refresh has made it, all reused from @before, and nothing of that missing? */
+bool
+virStorageRevFamilyIsUnchanged(virStorageRevFamily *family,
+                               virStorageRevFamily *before)
+{
+    size_t i;
+
+    if (!before ||
+        !family->head != !before->head || (family->head && !family->head->reused) ||
+        !family->live != !before->live || (family->live && !family->live->reused) ||
+        family->revisions->len != before->revisions->len)
+        return false;
+
+    for (i = 0; i < family->revisions->len; i++) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+
+        if (!state->reused)
+            return false;
+    }
+    return true;
+}
+
+
 bool
 virStorageRevFamilyIsEmpty(virStorageRevFamily *family)
 {

@@ -38,6 +38,9 @@ struct _virStorageRevState {
     ino_t ino;
     nlink_t nlink;
 
+    long long readAt;        /* when all this was read, seconds since 1970 */
+    bool reused;             /* by a refresh, which found the file as it was */
+
     bool inUse;              /* something in this process reads it while the pool is unlocked */
 };
 
@@ -70,6 +73,10 @@ virStorageRevFamilyNew(const char *volume);
 
 virStorageRevFamily *
 virStorageRevFamilyCopy(virStorageRevFamily *family);
+
+bool
+virStorageRevFamilyIsUnchanged(virStorageRevFamily *family,
+                               virStorageRevFamily *before);
 
 bool
 virStorageRevFamilyIsEmpty(virStorageRevFamily *family);

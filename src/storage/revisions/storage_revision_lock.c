@@ -215,6 +215,25 @@ virStorageRevLocksTry(const unsigned char *pool,
 }
 
 
+/* Is somebody changing @volume? Costs next to nothing while nobody is changing any. */
+bool
+virStorageRevLocksAreHeld(const unsigned char *pool,
+                          const char *volume)
+{
+    g_autofree char *key = NULL;
+    virStorageRevLock *lock;
+    bool held = false;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        if (table && g_hash_table_size(table) > 0) {
+            key = virStorageRevLockKey(pool, volume);
+            held = (lock = virStorageRevLockFind(key)) && lock->writer;
+        }
+    }
+    return held;
+}
+
+
 /**
  * virStorageRevLocksRelease:
  * @locks: what virStorageRevLocksAcquire or virStorageRevLocksTry returned, or NULL

@@ -26,6 +26,10 @@ virStorageRevLocks *
 virStorageRevLocksTry(const unsigned char *pool,
                       const char *volume);
 
+bool
+virStorageRevLocksAreHeld(const unsigned char *pool,
+                          const char *volume);
+
 void
 virStorageRevLocksRelease(virStorageRevLocks *locks);
 

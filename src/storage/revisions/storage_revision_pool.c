@@ -10,6 +10,7 @@
 
 #include "storage_revision_pool.h"
 
+#include "storage_revision_lock.h"
 #include "viralloc.h"
 #include "virerror.h"
 #include "virlog.h"
@@ -53,7 +54,7 @@ virStorageRevPoolTable(virStoragePoolObj *obj)
 }
 
 
-/* Forgets all volumes, at the begin of a refresh; libvirt has dropped its definitions already. */
+/* Forgets all volumes, when libvirt has dropped its definitions of them. */
 void
 virStorageRevPoolReset(virStoragePoolObj *obj)
 {
@@ -73,18 +74,11 @@ virStorageRevPoolFind(virStoragePoolObj *obj,
 }
 
 
-/* Returns references to all families. */
-GPtrArray *
+/* Returns what the pool knows: name of a volume → virStorageRevFamily. */
+GHashTable *
 virStorageRevPoolFamilies(virStoragePoolObj *obj)
 {
-    GPtrArray *families = g_ptr_array_new_with_free_func(virObjectUnref);
-    GHashTableIter iter;
-    void *family;
-
-    g_hash_table_iter_init(&iter, virStorageRevPoolTable(obj)->families);
-    while (g_hash_table_iter_next(&iter, NULL, &family))
-        g_ptr_array_add(families, virObjectRef(family));
-    return families;
+    return virStorageRevPoolTable(obj)->families;
 }
 
 
@@ -440,6 +434,65 @@ virStorageRevPoolPut(virStoragePoolObj *obj,
             ret = -1;
     }
     return ret;
+}
+
+
+/* Removes the volumes that a refresh has not found, but for those that are just being made. */
+static void
+virStorageRevPoolDropVanished(virStoragePoolObj *obj,
+                              GHashTable *found)
+{
+    const unsigned char *uuid = virStoragePoolObjGetDef(obj)->uuid;
+    g_autoptr(GPtrArray) vanished = g_ptr_array_new_with_free_func(g_free);
+    GHashTableIter iter;
+    void *volume;
+    size_t i;
+
+    g_hash_table_iter_init(&iter, virStorageRevPoolFamilies(obj));
+    while (g_hash_table_iter_next(&iter, &volume, NULL)) {
+        if (!g_hash_table_contains(found, volume) && !virStorageRevLocksAreHeld(uuid, volume))
+            g_ptr_array_add(vanished, g_strdup(volume));
+    }
+
+    for (i = 0; i < vanished->len; i++) {
+        g_autoptr(virStorageRevFamily) empty = virStorageRevFamilyNew(g_ptr_array_index(vanished, i));
+
+        if (empty)
+            ignore_value(virStorageRevPoolPut(obj, empty));
+    }
+}
+
+
+/**
+ * virStorageRevPoolReplace:
+ * @obj: pool
+ * @families: all that a refresh has found
+ *
+ * Volumes that somebody is changing stay as they are: who changes them puts them right. Definitions of what has not
+ * changed are not touched.
+ */
+void
+virStorageRevPoolReplace(virStoragePoolObj *obj,
+                         GHashTable *families)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+    GHashTableIter iter;
+    void *volume;
+    void *family;
+
+    virStorageRevPoolDropVanished(obj, families);
+
+    g_hash_table_iter_init(&iter, families);
+    while (g_hash_table_iter_next(&iter, &volume, &family)) {
+        if (virStorageRevFamilyIsUnchanged(family, virStorageRevPoolFind(obj, volume)) ||
+            virStorageRevLocksAreHeld(def->uuid, volume))
+            continue;
+        if (virStorageRevPoolPut(obj, family) < 0) {
+            VIR_WARN("volume '%s' of pool '%s' is not listed whole: %s",
+                     (const char *) volume, def->name, virGetLastErrorMessage());
+            virResetLastError();
+        }
+    }
 }
 
 

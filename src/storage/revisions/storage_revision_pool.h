@@ -18,6 +18,10 @@
 void
 virStorageRevPoolReset(virStoragePoolObj *obj);
 
+void
+virStorageRevPoolReplace(virStoragePoolObj *obj,
+                         GHashTable *families);
+
 virStorageRevFamily *
 virStorageRevPoolFind(virStoragePoolObj *obj,
                       const char *volume);
@@ -43,5 +47,5 @@ virStorageRevPoolStateInUse(virStoragePoolObj *obj,
                             virStorageRevFamily *family,
                             const virStorageRevState *state);
 
-GPtrArray *
+GHashTable *
 virStorageRevPoolFamilies(virStoragePoolObj *obj);
