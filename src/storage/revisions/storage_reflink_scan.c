@@ -229,6 +229,23 @@ virStorageReflinkScanImage(virStorageRevContext *ctx,
 }
 
 
+/* Two files can claim to be the same revision, with different time stamps: the first one found is. */
+static void
+virStorageReflinkScanAdd(virStorageRevContext *ctx,
+                         virStorageRevFamily *family,
+                         virStorageRevState *state)
+{
+    virStorageRevName name = { .kind = state->kind, .id = state->id, .word = state->word };
+
+    if (virStorageRevFamilyFind(family, &name)) {
+        VIR_WARN("skipping '%s' in pool '%s': there is another file of that revision", state->file, ctx->poolName);
+        virStorageRevStateFree(state);
+        return;
+    }
+    virStorageRevFamilyAdd(family, state);
+}
+
+
 static void
 virStorageReflinkScanFile(virStorageRevContext *ctx,
                           virStorageReflinkScan *scan,
@@ -265,7 +282,7 @@ virStorageReflinkScanFile(virStorageRevContext *ctx,
             return;
         }
         if ((family = virStorageReflinkScanFamily(scan, volume)))
-            virStorageRevFamilyAdd(family, g_steal_pointer(&state));
+            virStorageReflinkScanAdd(ctx, family, g_steal_pointer(&state));
     }
 }
 

@@ -319,26 +319,6 @@ virStorageRevDefAdd(virStoragePoolObj *obj,
 }
 
 
-static int
-virStorageRevDefPut(virStoragePoolObj *obj,
-                    virStorageRevFamily *family,
-                    const virStorageRevState *state)
-{
-    g_autofree char *name = NULL;
-    virStorageVolDef *def;
-
-    if (!state)
-        return 0;
-
-    name = virStorageRevStateName(family, state);
-    if (!(def = virStorageVolDefFindByName(obj, name)))
-        return virStorageRevDefAdd(obj, family, state, name);
-
-    virStorageRevDefUpdate(obj, def, family, state);
-    return 0;
-}
-
-
 static void
 virStorageRevDefRemove(virStoragePoolObj *obj,
                        virStorageRevFamily *family,
@@ -359,6 +339,34 @@ virStorageRevDefRemove(virStoragePoolObj *obj,
     if (!virStorageRevVolIsHidden(def))
         virStorageRevPoolTable(obj)->listed--;
     virStoragePoolObjRemoveVol(obj, def);
+}
+
+
+static int
+virStorageRevDefPut(virStoragePoolObj *obj,
+                    virStorageRevFamily *family,
+                    const virStorageRevState *state)
+{
+    g_autofree char *name = NULL;
+    g_autofree char *path = NULL;
+    virStorageVolDef *def;
+
+    if (!state)
+        return 0;
+
+    name = virStorageRevStateName(family, state);
+    path = g_strdup_printf("%s/%s", virStoragePoolObjGetDef(obj)->target.path, state->file);
+
+    /* the time stamp in a revision's file name is not a part of its own: somebody can have changed it */
+    if ((def = virStorageVolDefFindByName(obj, name)) && STRNEQ(def->target.path, path)) {
+        virStorageRevDefRemove(obj, family, state);
+        def = NULL;
+    }
+    if (!def)
+        return virStorageRevDefAdd(obj, family, state, name);
+
+    virStorageRevDefUpdate(obj, def, family, state);
+    return 0;
 }
 
 
