@@ -312,10 +312,19 @@ virStorageBackendReflinkFindPoolSources(const char *srcSpec G_GNUC_UNUSED,
 }
 
 
+static char *
+virStorageBackendReflinkFileOf(const virStorageRevName *name)
+{
+    return virStorageReflinkFileOf(name->kind == VIR_STORAGE_REV_LIVE ? VIR_STORAGE_REFLINK_LIVE
+                                   : VIR_STORAGE_REFLINK_HEAD, name->volume);
+}
+
+
 static const virStorageRevOps virStorageReflinkOps = {
     .type = VIR_STORAGE_POOL_REFLINK,
     .nestedNames = true,
     .checkName = virStorageReflinkNameCheck,
+    .fileOf = virStorageBackendReflinkFileOf,
     .create = virStorageReflinkCreate,
     .clone = virStorageReflinkClone,
     .start = virStorageReflinkStart,

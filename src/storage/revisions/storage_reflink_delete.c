@@ -40,12 +40,11 @@ virStorageReflinkRemoveState(virStorageRevContext *ctx,
                              const virStorageRevState *state,
                              const char *name)
 {
-    const char *slash = strrchr(state->file, '/');
     VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
 
     if (fd < 0 ||
         virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0 ||
-        virStorageReflinkFileRemove(dir, slash ? slash + 1 : state->file, name) < 0)
+        virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(state), name) < 0)
         return -1;
     virStorageReflinkLetGo(ctx, &fd);
     return 0;
@@ -89,18 +88,15 @@ virStorageReflinkDeleteFiles(virStorageRevFamily *family,
 
     while (family->revisions->len > 0) {
         virStorageRevState *state = g_ptr_array_index(family->revisions, 0);
-        const char *slash = strrchr(state->file, '/');
 
-        if (virStorageReflinkFileRemove(dir, slash ? slash + 1 : state->file, family->volume) < 0)
+        if (virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(state), family->volume) < 0)
             return -1;
         g_ptr_array_remove_index(family->revisions, 0);
     }
     if (virStorageReflinkDirSync(dir, family->volume) < 0)
         return -1;
 
-    if (virStorageReflinkFileRemove(dir, strrchr(family->head->file, '/') ?
-                                    strrchr(family->head->file, '/') + 1 : family->head->file,
-                                    family->volume) < 0)
+    if (virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(family->head), family->volume) < 0)
         return -1;
     g_clear_pointer(&family->head, virStorageRevStateFree);
     return virStorageReflinkDirSync(dir, family->volume);
@@ -140,7 +136,6 @@ virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
 static int
 virStorageReflinkRememberNextId(virStorageRevContext *ctx,
                                 virStorageRevFamily *family,
-                                virStorageReflinkDir *dir,
                                 const virStorageRevState *revision)
 {
     g_auto(virStorageRevMeta) meta = { 0 };
@@ -149,7 +144,6 @@ virStorageReflinkRememberNextId(virStorageRevContext *ctx,
         (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > revision->id))
         return 0;
 
-    (void) dir;
     virStorageRevMetaInit(&meta);
     if (virStorageRevFamilyVolumeFacts(family))
         virStorageRevMetaCopyVolumeFacts(&meta, virStorageRevFamilyVolumeFacts(family));
@@ -166,7 +160,7 @@ virStorageReflinkDeleteRevision(virStorageRevContext *ctx,
     g_autofree char *name = virStorageRevStateName(family, revision);
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        virStorageReflinkRememberNextId(ctx, family, &dir, revision) < 0 ||
+        virStorageReflinkRememberNextId(ctx, family, revision) < 0 ||
         virStorageReflinkRemoveState(ctx, &dir, revision, name) < 0)
         return -1;
 

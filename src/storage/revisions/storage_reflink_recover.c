@@ -84,7 +84,6 @@ virStorageReflinkUnshareRevision(virStorageRevContext *ctx,
                                  virStorageRevState *revision)
 {
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
-    const char *slash = strrchr(revision->file, '/');
     VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, revision, O_RDONLY, family->volume);
 
     if (fd < 0 ||
@@ -93,7 +92,7 @@ virStorageReflinkUnshareRevision(virStorageRevContext *ctx,
         virStorageReflinkPermsCopy(fd, image.fd, family->volume) < 0 ||
         (revision->hasMeta && virStorageReflinkMetaWrite(image.fd, &revision->meta, family->volume) < 0) ||
         virStorageReflinkSync(image.fd, family->volume) < 0 ||
-        virStorageReflinkImageReplace(&image, dir, slash ? slash + 1 : revision->file, family->volume) < 0)
+        virStorageReflinkImageReplace(&image, dir, virStorageReflinkBaseOf(revision), family->volume) < 0)
         return -1;
 
     if (virStorageReflinkStateRead(image.fd, revision, ctx->allocationIsCapacity) < 0) {
@@ -114,12 +113,11 @@ virStorageReflinkRecoverRevisions(virStorageRevContext *ctx,
 
     while (family->head && i < family->revisions->len) {
         virStorageRevState *revision = g_ptr_array_index(family->revisions, i);
-        const char *slash = strrchr(revision->file, '/');
 
         if (!virStorageReflinkIsSameFile(revision, family->head)) {
             i++;
         } else if (virStorageReflinkIsUnfinished(family, revision)) {
-            if (virStorageReflinkFileRemove(dir, slash ? slash + 1 : revision->file, family->volume) < 0)
+            if (virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(revision), family->volume) < 0)
                 return -1;
             VIR_INFO("undid an unfinished switch of volume '%s'", family->volume);
             g_ptr_array_remove_index(family->revisions, i);

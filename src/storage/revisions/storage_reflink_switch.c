@@ -379,8 +379,7 @@ virStorageReflinkPruneOne(virStorageRevContext *ctx,
                           virStorageRevState *state,
                           const char *volume)
 {
-    const char *slash = strrchr(state->file, '/');
-    const char *file = slash ? slash + 1 : state->file;
+    const char *file = virStorageReflinkBaseOf(state);
     VIR_AUTOCLOSE fd = -1;
     bool used = state->inUse;
 

@@ -29,6 +29,16 @@ virStorageReflinkFileOf(virStorageReflinkRole role,
 }
 
 
+/* Returns the name of the state's file in the directory of its volume. */
+const char *
+virStorageReflinkBaseOf(const virStorageRevState *state)
+{
+    const char *slash = strrchr(state->file, '/');
+
+    return slash ? slash + 1 : state->file;
+}
+
+
 /* Returns a file descriptor of the file of @state, in the directory of its volume, or -1 with an error. */
 int
 virStorageReflinkOpenState(virStorageReflinkDir *dir,
@@ -36,9 +46,8 @@ virStorageReflinkOpenState(virStorageReflinkDir *dir,
                            int flags,
                            const char *volume)
 {
-    const char *slash = strrchr(state->file, '/');
 
-    return virStorageReflinkFileOpen(dir, slash ? slash + 1 : state->file, flags, volume);
+    return virStorageReflinkFileOpen(dir, virStorageReflinkBaseOf(state), flags, volume);
 }
 
 
@@ -82,10 +91,9 @@ virStorageReflinkFinishNew(virStorageRevContext *ctx,
                            virStorageRevState *state)
 {
     g_autoptr(virStorageRevState) owned = state;
-    const char *slash = strrchr(owned->file, '/');
 
     if (virStorageReflinkSync(image->fd, family->volume) < 0 ||
-        virStorageReflinkImageInstall(image, dir, slash ? slash + 1 : owned->file, family->volume) < 0)
+        virStorageReflinkImageInstall(image, dir, virStorageReflinkBaseOf(owned), family->volume) < 0)
         return -1;
 
     if (virStorageReflinkPublish(ctx, family, g_steal_pointer(&owned), image->fd) < 0)
@@ -393,7 +401,6 @@ virStorageReflinkResizeCopy(virStorageRevContext *ctx,
                             unsigned long long allocate)
 {
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
-    const char *slash = strrchr(state->file, '/');
     g_autoptr(virStorageRevState) after = virStorageRevStateCopy(state);
 
     if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, family->volume) < 0 ||
@@ -410,7 +417,7 @@ virStorageReflinkResizeCopy(virStorageRevContext *ctx,
         after->meta.volumeHash = virStorageRevMetaHash(family->volume);
     if (virStorageReflinkMetaWrite(image.fd, &after->meta, family->volume) < 0 ||
         virStorageReflinkSync(image.fd, family->volume) < 0 ||
-        virStorageReflinkImageReplace(&image, dir, slash ? slash + 1 : state->file, family->volume) < 0 ||
+        virStorageReflinkImageReplace(&image, dir, virStorageReflinkBaseOf(state), family->volume) < 0 ||
         virStorageReflinkDirSync(dir, family->volume) < 0)
         return -1;
     return virStorageReflinkPublish(ctx, family, g_steal_pointer(&after), image.fd);

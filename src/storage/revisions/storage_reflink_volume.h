@@ -118,6 +118,9 @@ char *
 virStorageReflinkFileOf(virStorageReflinkRole role,
                         const char *volume);
 
+const char *
+virStorageReflinkBaseOf(const virStorageRevState *state);
+
 virStorageRevState *
 virStorageReflinkStateOf(virStorageRevKind kind,
                          virStorageReflinkRole role,

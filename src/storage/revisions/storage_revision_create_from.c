@@ -351,23 +351,22 @@ virStorageRevShowBuilding(virStorageRevOperation *op,
                           const virStorageRevSource *source)
 {
     g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
-    virStorageVolDef *ret;
+    g_autofree char *file = NULL;
 
     def->name = g_strdup(request->def->name);
     def->type = VIR_STORAGE_VOL_FILE;
     def->target.type = VIR_STORAGE_TYPE_FILE;
     def->target.format = source->format;
     def->target.capacity = source->capacity;
-    def->target.path = g_strdup_printf("%s/%s%s", op->ctx->poolPath, request->target.volume,
-                                       request->target.kind == VIR_STORAGE_REV_LIVE ? "-dirty.img" : ".img");
+    file = op->ops->fileOf(&request->target);
+    def->target.path = g_strdup_printf("%s/%s", op->ctx->poolPath, file);
     def->key = g_strdup(def->target.path);
     def->building = true;
     if (!(def->target.privateData = (virObject *) virStorageRevVolNew()) ||
         virStoragePoolObjAddVol(op->obj, def) < 0)
         return NULL;
 
-    ret = g_steal_pointer(&def);
-    return ret;
+    return g_steal_pointer(&def);
 }
 
 

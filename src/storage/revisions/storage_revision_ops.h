@@ -57,6 +57,8 @@ struct _virStorageRevOps {
 
     /* names that collide with the files or LVs of other volumes */
     int (*checkName)(const virStorageRevName *name);
+    /* where a head or live copy is, below the pool's target path */
+    char *(*fileOf)(const virStorageRevName *name);
 
     /* a new blank volume, or a qcow2 overlay, as @def says */
     int (*create)(virStorageRevContext *ctx,
