@@ -30,7 +30,7 @@
  * virStorageReflinkOpenAt:
  * @dirfd: directory
  * @path: path below it
- * @flags: of open(2); O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added
+ * @oflags: of open(2); O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added
  * @mode: permissions of a new file, 0 for none
  *
  * Follows no symbolic link, not even in the middle of @path, leaves the directory by no "..", and crosses no mount
@@ -42,11 +42,11 @@
 int
 virStorageReflinkOpenAt(int dirfd,
                         const char *path,
-                        int flags,
+                        int oflags,
                         mode_t mode)
 {
     struct open_how how = {
-        .flags = flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+        .flags = oflags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
         .mode = mode,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
     };
@@ -179,7 +179,7 @@ virStorageReflinkDirClear(virStorageReflinkDir *dir)
  * virStorageReflinkFileOpen:
  * @dir: directory of the volume
  * @file: name of the file in it
- * @flags: of open(2)
+ * @oflags: of open(2)
  * @name: of the volume, for errors
  *
  * Returns a file descriptor of a regular file, or -1 with an error
@@ -187,10 +187,10 @@ virStorageReflinkDirClear(virStorageReflinkDir *dir)
 int
 virStorageReflinkFileOpen(virStorageReflinkDir *dir,
                           const char *file,
-                          int flags,
+                          int oflags,
                           const char *name)
 {
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dir->fd, file, flags, 0);
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dir->fd, file, oflags, 0);
     struct stat sb;
     int ret;
 

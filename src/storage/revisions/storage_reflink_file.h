@@ -14,7 +14,7 @@
 int
 virStorageReflinkOpenAt(int dirfd,
                         const char *path,
-                        int flags,
+                        int oflags,
                         mode_t mode);
 
 /* The directory that a volume's files lie in. */
@@ -48,7 +48,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virStorageReflinkDir, virStorageReflinkDirClear
 int
 virStorageReflinkFileOpen(virStorageReflinkDir *dir,
                           const char *file,
-                          int flags,
+                          int oflags,
                           const char *name);
 
 int

@@ -43,11 +43,11 @@ virStorageReflinkBaseOf(const virStorageRevState *state)
 int
 virStorageReflinkOpenState(virStorageReflinkDir *dir,
                            const virStorageRevState *state,
-                           int flags,
+                           int oflags,
                            const char *volume)
 {
 
-    return virStorageReflinkFileOpen(dir, virStorageReflinkBaseOf(state), flags, volume);
+    return virStorageReflinkFileOpen(dir, virStorageReflinkBaseOf(state), oflags, volume);
 }
 
 

@@ -155,7 +155,7 @@ virStorageReflinkRemoveState(virStorageRevContext *ctx,
 int
 virStorageReflinkOpenState(virStorageReflinkDir *dir,
                            const virStorageRevState *state,
-                           int flags,
+                           int oflags,
                            const char *volume);
 
 int
