@@ -46,7 +46,6 @@ virStorageReflinkOpenState(virStorageReflinkDir *dir,
                            int oflags,
                            const char *volume)
 {
-
     return virStorageReflinkFileOpen(dir, virStorageReflinkBaseOf(state), oflags, volume);
 }
 
