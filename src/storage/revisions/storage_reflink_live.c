@@ -34,7 +34,7 @@ virStorageReflinkLiveMeta(virStorageRevFamily *family,
 }
 
 
-/* Fills a live copy from the own head, open as @head, up to being durable; @stamp is that of a precache, or NULL. */
+/* Fills a live copy from the own head, open as @head; @stamp is that of a precache, or NULL. */
 int
 virStorageReflinkLiveImage(virStorageRevContext *ctx,
                            virStorageRevFamily *family,
@@ -50,10 +50,9 @@ virStorageReflinkLiveImage(virStorageRevContext *ctx,
 
     if (virStorageReflinkFill(ctx, head, fd, family->volume) < 0 ||
         virStorageReflinkPermsCopy(head, fd, family->volume) < 0 ||
-        virStorageReflinkMetaWrite(fd, &meta, family->volume) < 0 ||
-        virStorageReflinkMarkUnwritten(fd, family->volume) < 0)
+        virStorageReflinkMetaWrite(fd, &meta, family->volume) < 0)
         return -1;
-    return virStorageReflinkSync(fd, family->volume);
+    return virStorageReflinkMarkUnwritten(fd, family->volume);
 }
 
 
@@ -158,7 +157,6 @@ virStorageReflinkStartOwn(virStorageRevContext *ctx,
         virStorageReflinkLiveImage(ctx, family, head, image.fd, NULL) < 0)
         return -1;
 
-    /* LiveImage has made it durable already, and a second sync finds nothing to do */
     return virStorageReflinkFinishNew(ctx, family, dir, &image,
                                       virStorageReflinkStateOf(VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE,
                                                                family->volume));

@@ -462,6 +462,7 @@ virStorageReflinkMakePrecache(virStorageRevContext *ctx,
     if (!virStorageReflinkHeadIsSettled(head, generation, &before) ||
         virStorageReflinkImageCreate(&image, dir, false, family->volume) < 0 ||
         virStorageReflinkLiveImage(ctx, family, head, image.fd, before) < 0 ||
+        virStorageReflinkSync(image.fd, family->volume) < 0 ||
         !virStorageReflinkHeadIsSettled(head, generation, &after) ||
         STRNEQ(before, after))
         return -1;

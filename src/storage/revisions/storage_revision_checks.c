@@ -70,7 +70,9 @@ virStorageRevCheckSource(virStorageRevFamily *family,
     g_autofree char *text = NULL;
     virStorageRevState *state;
 
-    if (family && (state = virStorageRevFamilyFind(family, name)))
+    /* What was locked may not be what is asked for any more, when a lifecycle was changed meanwhile. */
+    if (family && STREQ(family->volume, name->volume) &&
+        (state = virStorageRevFamilyFind(family, name)))
         return state;
 
     text = virStorageRevNameFormat(name->volume, name->kind, name->id, name->word);
