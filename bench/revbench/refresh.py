@@ -15,6 +15,7 @@ COLD_PART = 50
 WARM_PART = 3
 CALLS = 5
 BYTES = 2048
+TEMPERS = ("start, cold", "cold", "warm")
 # More than one block, so that reading a header is reading the disk.
 CONTENT = 64 << 10
 
@@ -55,22 +56,35 @@ class Floor:
 
 
 def measure_refresh(pools, file_system, rounds, cold_rounds, log):
-    """{(kind, 'cold' or 'warm'): samples} of wall time, the pools in turn."""
+    """{(kind, temper): samples} of wall time, the pools in turn.
+
+    First is a pool's start with cold caches, as after boot. What a daemon
+    remembers of the refresh before plays a part in the others, cold and warm.
+    """
     kinds = [pool.kind for pool in pools] + ["floor"]
-    samples = {(kind, temper): Samples() for kind in kinds for temper in ("cold", "warm")}
+    samples = {(kind, temper): Samples() for kind in kinds for temper in TEMPERS}
     floor = Floor(file_system.folder)
     images = pools[0].path
 
     def once(temper, before):
-        turns = [(pool.kind, lambda handle=pool.handle: timed(handle.refresh)[0]) for pool in pools]
+        turns = []
+        for pool in pools:
+            handle = pool.handle
+            action = handle.create if temper == TEMPERS[0] else handle.refresh
+            turns.append((pool.kind, lambda action=action: timed(action)[0]))
         turns.append(("floor", lambda: floor.measure(images)))
+        if temper == TEMPERS[0]:
+            for pool in pools:
+                pool.handle.destroy()
         for kind, measure in turns if len(samples["floor", temper]) % 2 else turns[::-1]:
             before()
             samples[kind, temper].append(measure())
 
     for _ in range(cold_rounds):
-        once("cold", file_system.drop_caches)
-        log("  cold: " + ", ".join("%s %s" % (kind, ms(samples[kind, "cold"][-1])) for kind in kinds))
+        for temper in TEMPERS[:2]:
+            once(temper, file_system.drop_caches)
+            log("  %s: " % temper
+                + ", ".join("%s %s" % (kind, ms(samples[kind, temper][-1])) for kind in kinds))
     for pool in pools:
         refresh(pool)
     for _ in range(rounds):
@@ -93,17 +107,22 @@ def processor_time(daemon, pool, rounds=10):
     return (used() - before) / rounds
 
 
-def count_calls(daemon, pool, folder):
-    """System calls of all the daemon's threads during one warm refresh."""
-    refresh(pool)
+def count_calls(daemon, pool, folder, first):
+    """System calls of all the daemon's threads during one refresh, the pool's first or another."""
     handle = pool.handle
+    if first:
+        handle.destroy()
+        action = handle.create
+    else:
+        handle.refresh()
+        action = handle.refresh
     output = os.path.join(folder, "strace")
     with subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", "-o", output, "-p", str(daemon.pid)],
                           stderr=subprocess.PIPE, text=True) as strace:
         # It says so once it has all threads.
         if "attached" not in strace.stderr.readline():
             raise RuntimeError("strace could not attach")
-        handle.refresh()
+        action()
         strace.send_signal(signal.SIGINT)
         strace.stderr.read()
         strace.wait()
@@ -150,12 +169,13 @@ def bench(daemon, file_system, sizes, options, report, log):
                 counts_made[pool.kind, count] = len(pool.handle.listVolumes())
             samples = measure_refresh(pools, file_system, options.rounds, options.cold_rounds, log)
             for pool in pools:
-                total, by_name = count_calls(daemon, pool, file_system.folder)
-                calls[pool.kind, count] = total
+                for first in (True, False):
+                    total, by_name = count_calls(daemon, pool, file_system.folder, first)
+                    calls.setdefault(first, {})[pool.kind, count] = total
+                    log("  system calls of %s: %s" % (pool.kind, by_name))
                 processor[pool.kind] = processor_time(daemon, pool)
-                log("  system calls of %s: %s" % (pool.kind, by_name))
             memory[count] = measure_memory(daemon, pools)
-        for temper in ("cold", "warm"):
+        for temper in TEMPERS:
             a, b = samples["reflink", temper], samples["dir", temper]
             rows.append(("%d, %s" % (count, temper), pair(a), pair(b),
                          "1/%.1f" % (b.median / a.median), pair(samples["floor", temper])))
@@ -189,11 +209,12 @@ def judge(title, sizes, samples, calls, memory, counts_made, report):
                       "the least system calls alone: 1/%.1f" % (stock / samples["floor", temper].median))
     rows = []
     for kind in ("reflink", "dir"):
-        rows.append(("`%s`" % kind, "%.2f" % per_volume(calls, kind, sizes, counts_made),
+        rows.append(("`%s`" % kind, "%.2f" % per_volume(calls[True], kind, sizes, counts_made),
+                     "%.2f" % per_volume(calls[False], kind, sizes, counts_made),
                      "%.0f B" % (memory[largest][kind] / counts_made[kind, largest])))
-    report.table("For each volume, warm refresh of %d, %s" % (largest, title),
-                 ("pool", "system calls", "daemon memory"), rows)
-    each = per_volume(calls, "reflink", sizes, counts_made)
+    report.table("For each volume of %d, %s" % (largest, title),
+                 ("pool", "system calls, start", "system calls, warm refresh", "daemon memory"), rows)
+    each = per_volume(calls[True], "reflink", sizes, counts_made)
     report.budget("system calls a volume, %s" % title, "≤ %d" % CALLS, "%.2f" % each, each <= CALLS)
     more = (memory[largest]["reflink"] / counts_made["reflink", largest]
             - memory[largest]["dir"] / counts_made["dir", largest])

@@ -59,31 +59,25 @@ class FileSystem:
         self.mounted = True
 
     def __exit__(self, *_exc):
-        if self.mounted:
-            # Whoever removed files last may still be about it.
-            for _ in range(50):
-                if subprocess.run(["umount", self.path], check=False,
-                                  stderr=subprocess.DEVNULL).returncode == 0:
-                    self.mounted = False
-                    break
-                time.sleep(0.2)
+        if self.mounted and not self._unmount():
+            # An error left a file open: both go when the program does.
+            subprocess.run(["umount", "--lazy", self.path], check=False)
         if self.loop:
             subprocess.run(["losetup", "-d", self.loop], check=False)
-        if not self.mounted:
-            for name in (self.image,):
-                if os.path.exists(name):
-                    os.unlink(name)
-            if os.path.isdir(self.path):
-                os.rmdir(self.path)
-            os.rmdir(self.folder)
+        if os.path.exists(self.image):
+            os.unlink(self.image)
+        if os.path.isdir(self.path):
+            os.rmdir(self.path)
+        os.rmdir(self.folder)
 
-    def flush(self):
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        run("sync", "-f", self.path)
+    def _unmount(self):
+        # Whoever removed files last may still be about it.
+        for _ in range(25):
+            if subprocess.run(["umount", self.path], check=False,
+                              stderr=subprocess.DEVNULL).returncode == 0:
+                return True
+            time.sleep(0.2)
+        return False
 
     def settle(self, seconds=0.05):
         """Let write-back and the file system's own background work end."""
