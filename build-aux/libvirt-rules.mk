@@ -32,3 +32,5 @@ exclude_file_name_regexp--sc_prohibit_strtol = storage_revision_meta\.c$$
 exclude_file_name_regexp--sc_prohibit_qsort = storage_revision_policy\.c$$
 # An array of bool with an index that is cast to int.
 exclude_file_name_regexp--sc_prohibit_int_assign_bool = storage_revision_meta\.c$$
+# Those of openat(), which are an int.
+exclude_file_name_regexp--sc_flags_usage = storage_reflink_(file|volume)\.[ch]$$
