@@ -104,7 +104,7 @@ class Rig:
         image = workspace.image(f"store-{kind}.img", "xfs", 16 << 30)
         self.store = workspace.mount(image)
         self.where = os.path.join(workspace.path, f"rig-{kind}")
-        self.work = os.path.join(self.store, "work")
+        self.work, self.last, self.loads = None, None, 0
         self.blank = workspace.image(f"{os.path.basename(self.store)}/blank",
                                      kind, self.SIZE)
         self.mounted = False
@@ -126,6 +126,11 @@ class Rig:
     def load_stopped(self, image):
         """Mount a copy of an image, its pool not started."""
         self.unload()
+        # After a crash there is a new daemon, without work from before.
+        self.daemon.restart()
+        # A name of its own: the kernel may still be closing the last one.
+        self.loads += 1
+        self.work = os.path.join(self.store, f"work-{self.loads}")
         clone_file(image, self.work)
         options = "noatime,nouuid" if self.kind == "xfs" else "noatime"
         self.workspace.mount(self.work, self.where, options)
@@ -163,6 +168,9 @@ class Rig:
             wait_for(lambda: self._stop(virt), what="pool stopped")
         assert self.workspace.umount(self.where), "busy: a file is left open"
         self.mounted = False
+        if self.last:
+            os.unlink(self.last)
+        self.last = self.work
 
     @staticmethod
     def _stop(virt):
@@ -183,7 +191,7 @@ class Rig:
             before = view(pool)
             self.unload()
             image = os.path.join(self.store, "prepared-" + operation.name)
-            clone_file(self.work, image)
+            clone_file(self.last, image)
             self.saved[operation.name] = image, before
         return self.saved[operation.name]
 
@@ -262,7 +270,7 @@ def check(pool, operation, before, after, step, use=True):
     where = f"{operation.name}: before {step}"
     assert operation.accepts(seen, before, after), (
         f"{where}: neither old {differences(seen, before)} "
-        f"nor new {differences(seen, after)}")
+        f"nor new {differences(seen, after)}; files {pool.files.all()}")
     left = pool.files.at_rest()
     assert left == [], f"{where}: {left}"
     if use:

@@ -4,6 +4,7 @@
 import os
 import shutil
 import threading
+import time
 import xml.etree.ElementTree as ET
 
 import libvirt
@@ -442,3 +443,31 @@ def test_events(pool, daemon):
     assert str(libvirt.VIR_STORAGE_POOL_EVENT_STARTED) in seen
     assert str(libvirt.VIR_STORAGE_POOL_EVENT_STOPPED) in seen
     assert "refresh" in seen
+
+
+def test_no_volume_is_missing_while_precaches_are_made(pool):
+    """Section 6: stop and start read everything, whatever runs meanwhile."""
+    for name in "ab":
+        pool.create(name, content="0")
+    for turn in range(15):
+        for name in "ab":
+            pool.cycle(name, str(turn))
+        pool.restart()
+    missing = []
+    end = time.monotonic() + 3.5
+    while time.monotonic() < end:
+        pool.restart()
+        names = pool.names()
+        missing += [n for n in "ab" if n not in names]
+    assert missing == []
+
+
+def test_stopped_pool_is_left_alone(pool):
+    """Work in the background ends with the pool: its files stay as is."""
+    pool.create("a", content="0")
+    for turn in range(5):
+        pool.cycle("a", str(turn))
+    pool.virt.destroy()
+    names = pool.files.all()
+    time.sleep(3.5)
+    assert pool.files.all() == names
