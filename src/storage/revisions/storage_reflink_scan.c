@@ -17,6 +17,7 @@
 #include "storage_reflink_content.h"
 #include "storage_reflink_file.h"
 #include "storage_reflink_name.h"
+#include "storage_reflink_prefetch.h"
 #include "virerror.h"
 #include "virlog.h"
 
@@ -287,6 +288,19 @@ virStorageReflinkScanFile(virStorageRevContext *ctx,
 }
 
 
+static void
+virStorageReflinkScanAhead(int dirfd,
+                           GArray *entries)
+{
+    g_autofree const char **names = g_new0(const char *, entries->len + 1);
+    size_t i;
+
+    for (i = 0; i < entries->len; i++)
+        names[i] = g_array_index(entries, virStorageReflinkEntry, i).name;
+    virStorageReflinkPrefetch(dirfd, names, entries->len);
+}
+
+
 static int
 virStorageReflinkScanDir(virStorageRevContext *ctx,
                          virStorageReflinkScan *scan,
@@ -299,6 +313,7 @@ virStorageReflinkScanDir(virStorageRevContext *ctx,
 
     if (!entries)
         return -1;
+    virStorageReflinkScanAhead(dirfd, entries);
 
     for (i = 0; i < entries->len; i++) {
         virStorageReflinkEntry *entry = &g_array_index(entries, virStorageReflinkEntry, i);
