@@ -25,6 +25,7 @@
 #include "storage_reflink_scan.h"
 #include "storage_reflink_volume.h"
 #include "storage_revision_pool.h"
+#include "storage_revision_worker.h"
 #include "storage_util.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -211,10 +212,11 @@ virStorageBackendReflinkRefresh(virStoragePoolObj *obj)
 }
 
 
-/* Called when libvirt drops its definitions; nothing has to be stopped. */
+/* Called when libvirt drops its definitions. */
 static int
 virStorageBackendReflinkStop(virStoragePoolObj *obj)
 {
+    virStorageRevWorkerForget(virStoragePoolObjGetDef(obj)->uuid);
     virStorageRevPoolReset(obj);
     return 0;
 }

@@ -476,8 +476,8 @@ virStorageRevPoolDropVanished(virStoragePoolObj *obj,
  * @obj: pool
  * @families: all that a refresh has found
  *
- * Volumes that somebody is changing stay as they are: who changes them puts them right. Definitions of what has not
- * changed are not touched.
+ * Volumes that somebody is changing stay as they are known: who changes them puts them right. Definitions of what has
+ * not changed are not touched.
  */
 void
 virStorageRevPoolReplace(virStoragePoolObj *obj,
@@ -492,8 +492,11 @@ virStorageRevPoolReplace(virStoragePoolObj *obj,
 
     g_hash_table_iter_init(&iter, families);
     while (g_hash_table_iter_next(&iter, &volume, &family)) {
-        if (virStorageRevFamilyIsUnchanged(family, virStorageRevPoolFind(obj, volume)) ||
-            virStorageRevLocksAreHeld(def->uuid, volume))
+        virStorageRevFamily *before = virStorageRevPoolFind(obj, volume);
+
+        if (before &&
+            (virStorageRevFamilyIsUnchanged(family, before) ||
+             virStorageRevLocksAreHeld(def->uuid, volume)))
             continue;
         if (virStorageRevPoolPut(obj, family) < 0) {
             VIR_WARN("volume '%s' of pool '%s' is not listed whole: %s",

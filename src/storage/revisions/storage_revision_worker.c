@@ -191,7 +191,33 @@ virStorageRevWorkerClose(int *fd,
 }
 
 
-/* Queues a job for some seconds later. */
+/* Removes the pending jobs of a pool for @volume, which is NULL for its sizes; all of its jobs when @all is true.
+ * Called with the mutex held. Returns whether there were any. */
+static bool
+virStorageRevWorkerDrop(const unsigned char *pool,
+                        const char *volume,
+                        bool all)
+{
+    GList *link = timed.head;
+    bool found = false;
+
+    while (link) {
+        virStorageRevJob *job = link->data;
+        GList *next = link->next;
+
+        if (memcmp(job->pool, pool, VIR_UUID_BUFLEN) == 0 &&
+            (all || STREQ_NULLABLE(job->volume, volume))) {
+            g_queue_delete_link(&timed, link);
+            virStorageRevJobFree(job);
+            found = true;
+        }
+        link = next;
+    }
+    return found;
+}
+
+
+/* Queues a job for some seconds later, in the place of one that is pending for the same. */
 static void
 virStorageRevWorkerPushTimed(virStorageRevJob *job)
 {
@@ -202,6 +228,7 @@ virStorageRevWorkerPushTimed(virStorageRevJob *job)
         job->due = now + VIR_STORAGE_REV_WORKER_DELAY_MS;
         VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
             if (virStorageRevWorkerStart() == 0) {
+                virStorageRevWorkerDrop(job->pool, job->volume, false);
                 g_queue_push_tail(&timed, job);
                 virCondSignal(&changed);
                 queued = true;
@@ -213,13 +240,18 @@ virStorageRevWorkerPushTimed(virStorageRevJob *job)
 }
 
 
-static int
-virStorageRevJobIsSettle(const void *a,
-                         const void *b)
+/**
+ * virStorageRevWorkerForget:
+ * @pool: UUID of a pool that is being stopped
+ *
+ * What was to be prepared in it is not: by the time another file system may be mounted there.
+ */
+void
+virStorageRevWorkerForget(const unsigned char *pool)
 {
-    const virStorageRevJob *job = a;
-
-    return job->volume ? 1 : memcmp(job->pool, b, VIR_UUID_BUFLEN);
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        virStorageRevWorkerDrop(pool, NULL, true);
+    }
 }
 
 
@@ -232,16 +264,8 @@ virStorageRevJobIsSettle(const void *a,
 void
 virStorageRevWorkerSettle(const virStorageRevContext *ctx)
 {
-    virStorageRevJob *job;
-    bool pending = false;
+    virStorageRevJob *job = g_new0(virStorageRevJob, 1);
 
-    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
-        pending = g_queue_find_custom(&timed, ctx->uuid, virStorageRevJobIsSettle) != NULL;
-    }
-    if (pending)
-        return;
-
-    job = g_new0(virStorageRevJob, 1);
     job->fd = -1;
     memcpy(job->pool, ctx->uuid, VIR_UUID_BUFLEN);
     virStorageRevWorkerPushTimed(job);

@@ -19,6 +19,9 @@ virStorageRevWorkerClose(int *fd,
                          const virStorageRevContext *ctx);
 
 void
+virStorageRevWorkerForget(const unsigned char *pool);
+
+void
 virStorageRevWorkerSettle(const virStorageRevContext *ctx);
 
 void
