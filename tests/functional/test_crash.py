@@ -21,7 +21,7 @@ def check_images(rig, operation, images, before, after):
     for path, step in distinct(images):
         try:
             check(rig.load(path), operation, before, after, step)
-        except (AssertionError, libvirt.libvirtError) as error:
+        except (AssertionError, OSError, libvirt.libvirtError) as error:
             failures.append(f"before {step}: {error}")
             rig.daemon.ensure()
     rig.unload()
@@ -93,7 +93,7 @@ def test_daemon_killed(rig, name):
             break
         try:
             check(pool, operation, before, after, at)
-        except (AssertionError, libvirt.libvirtError) as error:
+        except (AssertionError, OSError, libvirt.libvirtError) as error:
             failures.append(f"step {step}: {error}")
             rig.daemon.ensure()
     rig.unload()
@@ -167,7 +167,7 @@ def test_killed_recovery_is_repeated(rig):
             try:
                 check(pool, operation, before, after,
                       f"{at}, recovery killed at {step}", use=False)
-            except (AssertionError, libvirt.libvirtError) as error:
+            except (AssertionError, OSError, libvirt.libvirtError) as error:
                 failures.append(str(error))
         os.unlink(path)
     rig.unload()

@@ -63,7 +63,7 @@ def test_failing_call(rig, name, number):
             break
         try:
             check_fault(pool, operation, before, after, at, problem)
-        except (AssertionError, libvirt.libvirtError) as error:
+        except (AssertionError, OSError, libvirt.libvirtError) as error:
             failures.append(f"step {step} ({at}; told: {problem}): {error}")
             rig.daemon.ensure()
     rig.unload()

@@ -40,10 +40,9 @@ virStorageReflinkRemoveState(virStorageRevContext *ctx,
                              const virStorageRevState *state,
                              const char *name)
 {
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenExcluding(dir, state, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name);
 
     if (fd < 0 ||
-        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0 ||
         virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(state), name) < 0)
         return -1;
     virStorageReflinkLetGo(ctx, &fd);
@@ -62,13 +61,11 @@ virStorageReflinkExcludeAll(virStorageRevFamily *family,
     for (i = 0; i <= family->revisions->len; i++) {
         virStorageRevState *state = i < family->revisions->len ? g_ptr_array_index(family->revisions, i) : family->head;
         g_autofree char *name = virStorageRevStateName(family, state);
-        int fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
+        int fd = virStorageReflinkOpenExcluding(dir, state, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name);
 
         if (fd < 0)
             return -1;
         g_array_append_val(fds, fd);
-        if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0)
-            return -1;
         if (state->inUse) {
             virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), name);
             return -1;

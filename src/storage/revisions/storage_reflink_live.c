@@ -14,7 +14,6 @@
 #include "storage_reflink_volume.h"
 
 #include "storage_reflink_content.h"
-#include "storage_reflink_use.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -215,8 +214,8 @@ virStorageReflinkStart(virStorageRevContext *ctx,
     VIR_AUTOCLOSE head = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        (head = virStorageReflinkOpenState(&dir, family->head, O_RDWR, family->volume)) < 0 ||
-        virStorageReflinkExcludeUse(head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume) < 0)
+        (head = virStorageReflinkOpenExcluding(&dir, family->head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS,
+                                               family->volume)) < 0)
         return -1;
 
     virStorageRevMetaInit(&meta);

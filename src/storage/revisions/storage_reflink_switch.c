@@ -60,16 +60,7 @@ static int
 virStorageReflinkOpenHeadForSwitch(virStorageRevFamily *family,
                                    virStorageReflinkDir *dir)
 {
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, family->head, O_RDWR, family->volume);
-    int ret;
-
-    if (fd < 0 ||
-        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume) < 0)
-        return -1;
-
-    ret = fd;
-    fd = -1;
-    return ret;
+    return virStorageReflinkOpenExcluding(dir, family->head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume);
 }
 
 
@@ -211,11 +202,10 @@ virStorageReflinkOpenLiveForCommit(virStorageRevContext *ctx,
                                    virStorageReflinkDir *dir)
 {
     g_autofree char *name = virStorageRevStateName(family, family->live);
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, family->live, O_RDWR, name);
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenExcluding(dir, family->live, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name);
     int ret;
 
-    if (fd < 0 ||
-        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name) < 0)
+    if (fd < 0)
         return -1;
     if (virStorageReflinkStateRead(fd, family->live, ctx->allocationIsCapacity) < 0) {
         virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), name);

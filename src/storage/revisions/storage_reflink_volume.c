@@ -50,6 +50,47 @@ virStorageReflinkOpenState(virStorageReflinkDir *dir,
 }
 
 
+/**
+ * virStorageReflinkOpenExcluding:
+ * @dir: directory of the volume
+ * @state: what to open
+ * @exclude: whom to keep out while the descriptor is open
+ * @name: of the volume, for errors
+ *
+ * Returns a file descriptor for reading and writing, or -1 with an error when the image is in use
+ */
+int
+virStorageReflinkOpenExcluding(virStorageReflinkDir *dir,
+                               const virStorageRevState *state,
+                               virStorageReflinkExclude exclude,
+                               const char *name)
+{
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
+    int ret;
+
+    if (fd < 0 || virStorageReflinkExcludeUse(fd, exclude, name) < 0)
+        return -1;
+
+    ret = fd;
+    fd = -1;
+    return ret;
+}
+
+
+/* Opens an image to clone it. Where nothing can be cloned, a copy of an image that is being written to would be torn, so
+ * that it is refused. */
+static int
+virStorageReflinkOpenToRead(virStorageRevContext *ctx,
+                            virStorageReflinkDir *dir,
+                            const virStorageRevState *state,
+                            const char *name)
+{
+    if (ctx->cloneRequired)
+        return virStorageReflinkOpenState(dir, state, O_RDONLY, name);
+    return virStorageReflinkOpenExcluding(dir, state, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name);
+}
+
+
 /* Reads a file that has just got its name, and puts @state, which it takes over, into the family. */
 int
 virStorageReflinkPublish(virStorageRevContext *ctx,
@@ -177,8 +218,7 @@ virStorageReflinkCreate(virStorageRevContext *ctx,
 }
 
 
-/* Opens what a clone or copy reads. Where nothing can be cloned, a copy of an image that is being written to would be
- * torn, so that it is refused. */
+/* Opens what a clone or copy reads. */
 static int
 virStorageReflinkSourceOpen(virStorageRevContext *ctx,
                             const virStorageRevSource *source)
@@ -191,21 +231,17 @@ virStorageReflinkSourceOpen(virStorageRevContext *ctx,
     if (source->family) {
         if (virStorageReflinkDirOpen(&dir, ctx->poolPath, source->family->volume, false) < 0)
             return -1;
-        fd = virStorageReflinkOpenState(&dir, source->state, ctx->cloneRequired ? O_RDONLY : O_RDWR, source->name);
-        if (fd < 0 ||
-            (!ctx->cloneRequired &&
-             virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, source->name) < 0))
-            return -1;
-    } else {
-        fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        if (fd < 0 || fstat(fd, &sb) < 0) {
-            virReportSystemError(errno, _("cannot open volume '%1$s'"), source->name);
-            return -1;
-        }
-        if (!S_ISREG(sb.st_mode) && !S_ISBLK(sb.st_mode)) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("volume '%1$s' is neither a file nor a block device"), source->name);
-            return -1;
-        }
+        return virStorageReflinkOpenToRead(ctx, &dir, source->state, source->name);
+    }
+
+    fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &sb) < 0) {
+        virReportSystemError(errno, _("cannot open volume '%1$s'"), source->name);
+        return -1;
+    }
+    if (!S_ISREG(sb.st_mode) && !S_ISBLK(sb.st_mode)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("volume '%1$s' is neither a file nor a block device"), source->name);
+        return -1;
     }
 
     ret = fd;
@@ -285,9 +321,7 @@ virStorageReflinkPin(virStorageRevContext *ctx,
 
     /* a clone, never a link: a virtual machine may write to a head directly */
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        (head = virStorageReflinkOpenState(&dir, family->head, ctx->cloneRequired ? O_RDONLY : O_RDWR, family->volume)) < 0 ||
-        (!ctx->cloneRequired &&
-         virStorageReflinkExcludeUse(head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume) < 0))
+        (head = virStorageReflinkOpenToRead(ctx, &dir, family->head, family->volume)) < 0)
         return -1;
 
     virStorageRevMetaInit(&meta);

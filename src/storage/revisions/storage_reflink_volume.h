@@ -10,6 +10,7 @@
 
 #include "storage_reflink_file.h"
 #include "storage_reflink_name.h"
+#include "storage_reflink_use.h"
 #include "storage_revision_ops.h"
 
 /* The operations of virStorageRevOps, which documents them. */
@@ -157,6 +158,12 @@ virStorageReflinkOpenState(virStorageReflinkDir *dir,
                            const virStorageRevState *state,
                            int oflags,
                            const char *volume);
+
+int
+virStorageReflinkOpenExcluding(virStorageReflinkDir *dir,
+                               const virStorageRevState *state,
+                               virStorageReflinkExclude exclude,
+                               const char *name);
 
 int
 virStorageReflinkPublish(virStorageRevContext *ctx,
