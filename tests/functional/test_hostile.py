@@ -302,9 +302,11 @@ def test_a_hundred_thousand_images(pool):
     os.close(folder)
     pool.refresh()
     assert pool.virt.isActive()
-    assert pool.holds("a", "one")
-    pool.cycle("a", "two")
-    assert pool.holds("a", "two")
+    assert len(pool.names()) <= 16384
+    if pool.has("a"):
+        assert pool.holds("a", "one")
+        with pool.refused_over_the_limit():
+            pool.start("a")
 
 
 def test_deep_folders(pool):

@@ -154,8 +154,9 @@ def test_retention_goes_by_id_not_by_clock(pools):
     grow(pool, "a", "123")
     first, second = pool.revisions("a")
     head = pool.files.head("a")
-    os.rename(pool.files.revision("a", first), f"{head}.{first}@2199-01-01T00:00:00Z")
-    os.rename(pool.files.revision("a", second), f"{head}.{second}@1980-01-01T00:00:00Z")
+    for ident, year in ((first, 2199), (second, 1980)):
+        os.rename(pool.files.revision("a", ident),
+                  f"{head}.{ident}@{year}-01-01T00:00:00Z")
     pool.refresh()
     pool.cycle("a", "4")
     assert history(pool, "a", "23")
