@@ -348,6 +348,7 @@ static const virStorageRevOps virStorageReflinkOps = {
     .stagingFd = virStorageReflinkStagingFd,
     .stagingCommit = virStorageReflinkStagingCommit,
     .stagingEnd = virStorageReflinkStagingEnd,
+    .read = virStorageReflinkScanVolume,
     .updatePool = virStorageBackendReflinkUpdatePool,
 };
 

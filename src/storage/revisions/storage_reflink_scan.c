@@ -346,6 +346,62 @@ virStorageReflinkWarnForgotten(virStorageRevContext *ctx,
 }
 
 
+static virStorageReflinkScan *
+virStorageReflinkScanNew(GHashTable *known)
+{
+    virStorageReflinkScan *scan = g_new0(virStorageReflinkScan, 1);
+
+    scan->known = known;
+    scan->families = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
+    scan->staged = g_ptr_array_new_with_free_func(g_free);
+    scan->precached = g_ptr_array_new_with_free_func(g_free);
+    return scan;
+}
+
+
+/**
+ * virStorageReflinkScanVolume:
+ * @ctx: pool
+ * @volume: volume
+ *
+ * Reads what there is of one volume, and trusts nothing that is known of it.
+ *
+ * Returns it, which may be nothing at all, or NULL with an error
+ */
+virStorageRevFamily *
+virStorageReflinkScanVolume(virStorageRevContext *ctx,
+                            const char *volume)
+{
+    g_autoptr(GHashTable) nothing = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(virStorageReflinkScan) scan = virStorageReflinkScanNew(nothing);
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_autoptr(GArray) entries = NULL;
+    g_autofree char *prefix = NULL;
+    virStorageRevFamily *family;
+    size_t i;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, volume, false) < 0)
+        return NULL;
+    if (!(entries = virStorageReflinkReadDir(dir.fd))) {
+        virReportSystemError(errno, _("cannot read the directory of volume '%1$s'"), volume);
+        return NULL;
+    }
+
+    prefix = g_strndup(volume, dir.base - volume);
+    for (i = 0; i < entries->len; i++) {
+        virStorageReflinkEntry *entry = &g_array_index(entries, virStorageReflinkEntry, i);
+
+        if (!entry->directory && STRPREFIX(entry->name, dir.base))
+            virStorageReflinkScanFile(ctx, scan, dir.fd, prefix, entry->name);
+    }
+
+    if (!(family = g_hash_table_lookup(scan->families, volume)))
+        return virStorageRevFamilyNew(volume);
+    virStorageRevFamilySort(family);
+    return virObjectRef(family);
+}
+
+
 /**
  * virStorageReflinkScanPool:
  * @ctx: pool
@@ -359,15 +415,10 @@ virStorageReflinkScan *
 virStorageReflinkScanPool(virStorageRevContext *ctx,
                           GHashTable *known)
 {
-    g_autoptr(virStorageReflinkScan) scan = g_new0(virStorageReflinkScan, 1);
+    g_autoptr(virStorageReflinkScan) scan = virStorageReflinkScanNew(known);
     VIR_AUTOCLOSE poolfd = open(ctx->poolPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     GHashTableIter iter;
     void *family;
-
-    scan->known = known;
-    scan->families = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
-    scan->staged = g_ptr_array_new_with_free_func(g_free);
-    scan->precached = g_ptr_array_new_with_free_func(g_free);
 
     if (poolfd < 0 || virStorageReflinkScanDir(ctx, scan, poolfd, "", 0) < 0) {
         virReportSystemError(errno, _("cannot read the directory '%1$s' of pool '%2$s'"), ctx->poolPath, ctx->poolName);

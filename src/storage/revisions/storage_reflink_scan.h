@@ -23,6 +23,10 @@ virStorageReflinkScan *
 virStorageReflinkScanPool(virStorageRevContext *ctx,
                           GHashTable *known);
 
+virStorageRevFamily *
+virStorageReflinkScanVolume(virStorageRevContext *ctx,
+                            const char *volume);
+
 void
 virStorageReflinkScanFree(virStorageReflinkScan *scan);
 

@@ -173,6 +173,7 @@ virStorageRevOperationUnlock(virStorageRevOperation *op)
         virObjectUnlock(op->sourceObj);
     }
     op->unlocked = true;
+    op->ran = true;
 }
 
 
@@ -191,13 +192,26 @@ virStorageRevOperationLock(virStorageRevOperation *op)
 }
 
 
+/* How far a failed operation came, the storage itself knows best. */
+static void
+virStorageRevOperationReread(virStorageRevOperation *op)
+{
+    virStorageRevFamily *family = op->ops->read(op->ctx, op->family->volume);
+
+    if (!family)
+        return;
+    virObjectUnref(op->family);
+    op->family = family;
+}
+
+
 /**
  * virStorageRevOperationEnd:
  * @op: operation; the pool is locked
  * @result: what the backend returned
  *
- * Shows the pool what the volume now consists of. A failed operation may have changed something too; the family tells.
- * A pool that was stopped meanwhile reads everything anew when it starts.
+ * Shows the pool what the volume now consists of. A pool that was stopped meanwhile reads everything anew when it
+ * starts.
  *
  * Returns @result, or -1 with an error
  */
@@ -209,6 +223,8 @@ virStorageRevOperationEnd(virStorageRevOperation *op,
 
     virErrorPreserveLast(&err);
     if (virStoragePoolObjIsActive(op->obj)) {
+        if (result < 0 && op->ran)
+            virStorageRevOperationReread(op);
         if (virStorageRevPoolPut(op->obj, op->family) < 0 && result == 0) {
             result = -1;
             virErrorPreserveLast(&err);

@@ -33,6 +33,7 @@ struct _virStorageRevOperation {
     virStorageRevFamily *source;   /* of the source in the same pool; not to be changed */
     bool slow;
     bool unlocked;
+    bool ran;                      /* the backend may have changed something */
 };
 
 int

@@ -128,6 +128,9 @@ struct _virStorageRevOps {
     /* removes what was not committed, and frees it */
     void (*stagingEnd)(virStorageRevStaging *staging);
 
+    /* what the volume consists of, read anew after an operation that failed; NULL with an error */
+    virStorageRevFamily *(*read)(virStorageRevContext *ctx,
+                                 const char *volume);
     /* capacity, allocation and available of the pool, read anew; called with the pool locked */
     int (*updatePool)(virStoragePoolObj *obj);
 };
