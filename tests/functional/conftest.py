@@ -2,6 +2,7 @@
 """Fixtures: a daemon, file systems that can clone, a fresh pool per test."""
 
 import os
+import signal
 
 import pytest
 
@@ -15,6 +16,8 @@ TEST_SECONDS = int(os.environ.get("REFLINK_TEST_SECONDS", "180"))
 
 def pytest_configure(config):
     """Our marks."""
+    # Being told to end shall clean up too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "crash: kills and power losses")
     config.addinivalue_line("markers", "timeout_seconds(n): hangs after n s")
     config.addinivalue_line("markers", "slow: takes more than some seconds")
