@@ -81,8 +81,25 @@ typedef int (*virStorageReflinkLoopFunc)(int loop,
                                          const struct loop_info64 *info,
                                          void *opaque);
 
-/* Calls @func for each loop device on the file of @fd, until it returns non-zero. Devices without a file cost one
- * access(2); only root can open the others, and without them nothing is known of loops. */
+/* Could the loop device have @file open? Its path tells, without opening the device, which can take milliseconds; where
+ * there is nothing at that path, since the file was removed or is seen by another namespace, the device has to tell. */
+static bool
+virStorageReflinkLoopMayBe(const char *device,
+                           const struct stat *file)
+{
+    g_autofree char *backing = g_strdup_printf("/sys/block/%s/loop/backing_file", device);
+    g_autofree char *path = NULL;
+    struct stat sb;
+
+    if (virFileReadAllQuiet(backing, PATH_MAX, &path) < 0)
+        return false;
+    g_strchomp(path);
+    return stat(path, &sb) < 0 || (sb.st_dev == file->st_dev && sb.st_ino == file->st_ino);
+}
+
+
+/* Calls @func for each loop device on the file of @fd, until it returns non-zero. Only root can open the devices, and
+ * without that nothing is known of them. */
 static int
 virStorageReflinkForEachLoop(int fd,
                              virStorageReflinkLoopFunc func,
@@ -97,12 +114,11 @@ virStorageReflinkForEachLoop(int fd,
         return 0;
 
     while (ret == 0 && virDirRead(dir, &entry, NULL) > 0) {
-        g_autofree char *backing = g_strdup_printf("/sys/block/%s/loop/backing_file", entry->d_name);
         g_autofree char *device = g_strdup_printf("/dev/%s", entry->d_name);
         struct loop_info64 info = { 0 };
         VIR_AUTOCLOSE loop = -1;
 
-        if (!STRPREFIX(entry->d_name, "loop") || access(backing, F_OK) < 0)
+        if (!STRPREFIX(entry->d_name, "loop") || !virStorageReflinkLoopMayBe(entry->d_name, &file))
             continue;
 
         if ((loop = open(device, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0 ||
