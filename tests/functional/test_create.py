@@ -290,5 +290,3 @@ def test_create_while_live_orphan_is_there_is_refused(pool):
     with pool.refuses():
         pool.create("a")
     assert pool.holds("a@live", "only copy")
-
-

@@ -34,6 +34,9 @@ VIR_LOG_INIT("storage.storage_reflink_use");
 #define QEMU_PERM_RESIZE 3
 #define QEMU_PERM_COUNT 8
 
+/* A file in sysfs is one page. */
+#define SYSFS_FILE_MAX 4096
+
 
 /* Takes an exclusive lock, for as long as @fd is open; it belongs to the open file, not to the process. */
 static int
@@ -91,7 +94,7 @@ virStorageReflinkLoopMayBe(const char *device,
     g_autofree char *path = NULL;
     struct stat sb;
 
-    if (virFileReadAllQuiet(backing, PATH_MAX, &path) < 0)
+    if (virFileReadAllQuiet(backing, SYSFS_FILE_MAX, &path) < 0)
         return false;
     g_strchomp(path);
     return stat(path, &sb) < 0 || (sb.st_dev == file->st_dev && sb.st_ino == file->st_ino);
