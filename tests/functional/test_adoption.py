@@ -223,7 +223,7 @@ def test_metadata_is_never_on_a_shared_inode(tree):
 
 
 def test_shared_inode_is_no_unfinished_commit(tree):
-    """crash-review: a shared inode is no proof of an unfinished commit."""
+    """A shared inode is no proof of an unfinished commit."""
     link_pair(tree)
     begin(tree)
     tree.cycle("template/root", "new template")
@@ -234,7 +234,7 @@ def test_shared_inode_is_no_unfinished_commit(tree):
 
 
 def test_revision_hard_linked_by_a_copy_is_kept(tree):
-    """crash-review: cp -al makes such pairs; nothing is lost."""
+    """Cp -al makes such pairs; nothing is lost."""
     put(tree, "root.img", "now")
     os.link(tree.files.head("root"), tree.path + "/root" + NEW.format(9, 1))
     begin(tree)

@@ -255,7 +255,7 @@ def test_unknown_flags_are_refused(pool):
 
 
 def test_reflink_flag_is_accepted(pool):
-    """virt-manager passes it (libvirt-review 16)."""
+    """virt-manager passes it."""
     pool.create("a", content="one")
     pool.clone("a", "b", flags=libvirt.VIR_STORAGE_VOL_CREATE_REFLINK)
     assert pool.holds("b", "one")

@@ -379,7 +379,7 @@ def test_unwritten_live_copy_is_dropped_after_precache(pool):
 
 
 def test_live_copy_written_at_once_is_committed(pool):
-    """crash-review: mtime and size still match after a write at once."""
+    """Mtime and size still match after a write at once."""
     pool.create("a", content="0")
     lost = []
     for number in range(1, 41):

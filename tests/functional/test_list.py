@@ -55,7 +55,7 @@ def test_lists_are_the_same_after_refresh_and_restart(pool):
 
 
 def test_keys_are_unique(pool):
-    """libvirt-review 21: a doubled key would be lost silently."""
+    """A doubled key would be lost silently."""
     full(pool)
     keys = [v.key() for v in pool.virt.listAllVolumes(0)]
     assert len(set(keys)) == len(keys)

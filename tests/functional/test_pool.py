@@ -149,7 +149,7 @@ def test_capacity_is_read_after_each_change(pool):
 
 
 def test_clones_larger_than_the_free_space(pools, small):
-    """libvirt-review 18: available must not underflow."""
+    """Available must not underflow."""
     pool = pools(small).up()
     pool.create("a", 40 * MIB, content="x")
     for number in range(12):
@@ -260,14 +260,14 @@ def test_nocow_image_gets_a_clear_error(pool):
 
 
 def test_second_pool_on_the_directory_is_refused(pool, pools):
-    """libvirt-review 21: duplicate pools."""
+    """Duplicate pools."""
     with refused():
         pools(path=pool.path).define()
 
 
 @pytest.mark.parametrize("kind", ["dir", "fs"])
 def test_stock_pool_on_the_directory_is_refused(pool, daemon, kind):
-    """libvirt-review 21: a dir or fs pool on the same path too."""
+    """A dir or fs pool on the same path too."""
     source = "<source><device path='/dev/null'/></source>" * (kind == "fs")
     xml = (f"<pool type='{kind}'><name>dup-{pool.name}</name>{source}"
            f"<target><path>{pool.path}</path></target></pool>")
@@ -280,7 +280,7 @@ def test_stock_pool_on_the_directory_is_refused(pool, daemon, kind):
 
 
 def test_pool_on_a_stock_pools_directory_is_refused(pools, daemon):
-    """libvirt-review 21: the other way round."""
+    """The other way round."""
     pool = pools()
     os.makedirs(pool.path)
     stock = daemon.conn.storagePoolCreateXML(
@@ -395,7 +395,7 @@ def test_autostart(pool, daemon):
 
 
 def test_redefinition_takes_effect_at_the_next_start(pools, daemon):
-    """libvirt-review 28: pool-define on an active pool."""
+    """Pool-define on an active pool."""
     pool = pools(keep=1).up()
     daemon.conn.storagePoolDefineXML(pool.xml(keep=5), 0)
     pool.restart()

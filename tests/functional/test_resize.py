@@ -61,7 +61,7 @@ def test_same_size_succeeds(pool):
 
 
 def test_same_odd_size_succeeds(pool):
-    """libvirt-review 17: stock refuses it below the allocation."""
+    """Stock refuses it below the allocation."""
     pool.create("a", 1000)
     pool.write("a", b"x" * 1000)
     with pool.untouched():
@@ -76,7 +76,7 @@ def test_smaller_needs_the_flag(pool):
 
 
 def test_shrink_of_a_written_image(pool):
-    """libvirt-review 17: stock refuses to shrink a written image."""
+    """Stock refuses to shrink a written image."""
     pool.create("a", 2 * MIB, content="one")
     pool.vol("a").resize(MIB, SHRINK)
     assert pool.read("a") == pattern("one", 2 * MIB)[:MIB]
@@ -236,7 +236,7 @@ def test_loop_device_over_a_link_learns_of_it(pool, pools):
 
 
 def test_zero_with_shrink(pool):
-    """libvirt-review 17: the API takes 0 with SHRINK."""
+    """The API takes 0 with SHRINK."""
     pool.create("a", content="one")
     pool.vol("a").resize(0, SHRINK)
     assert pool.size("a") == 0

@@ -113,7 +113,7 @@ def test_offset_and_length(pool):
 
 
 def test_shorter_upload_keeps_the_size(pool):
-    """libvirt-review 11: a plain upload keeps the rest of the image."""
+    """A plain upload keeps the rest of the image."""
     pool.create("a", 4 * MIB, content="one")
     upload(pool, "a", pattern("new"))
     assert pool.read("a") == pattern("new") + pattern("one", 4 * MIB)[MIB:]
@@ -163,7 +163,7 @@ def test_sparse_upload_by_virsh(pool, tmp_path):
 
 
 def test_sparse_upload_sets_the_size(pool, tmp_path):
-    """libvirt-review 11: 2 MiB that end in a hole, onto 8, leave 2 (stock)."""
+    """2 MiB that end in a hole, onto 8, leave 2 (stock)."""
     pool.create("a", 8 * MIB, content="one")
     file = tmp_path / "sparse"
     with open(file, "wb") as out:
@@ -257,7 +257,7 @@ def test_refresh_during_an_upload(pool):
 
 
 def test_pool_stop_during_an_upload(pool):
-    """libvirt-review 10: nothing holds the pool while a stream runs."""
+    """Nothing holds the pool while a stream runs."""
     pool.create("a", content="one")
     stream = upload(pool, "a", pattern("two"), finish=False)
     try:
@@ -288,7 +288,7 @@ def test_upload_to_the_live_copy_writes_in_place(pool):
 
 
 def test_upload_without_space_reports_the_error(pools, small):
-    """Section 3: finish reports every write error (libvirt-review 8)."""
+    """Section 3: finish reports every write error."""
     pool = pools(small).up()
     pool.create("a", content="one")
     pool.create("big", 600 * MIB)
@@ -303,7 +303,7 @@ def test_upload_without_space_reports_the_error(pools, small):
 
 
 def test_last_write_error_is_reported(pools, small):
-    """libvirt-review 8: stock loses the last one, for every end of space."""
+    """Stock loses the last one, for every end of space."""
     pool = pools(small).up()
     pool.create("a", 64 * MIB)
     fill = small + "/fill"
@@ -429,7 +429,7 @@ def test_aborted_download_leaves_nothing(pool):
 
 
 def test_stream_close_on_stopped_pool(pool):
-    """libvirt-review 10: a stream's close does not revive a stopped pool."""
+    """A stream's close does not revive a stopped pool."""
     pool.create("a", 16 * MIB, content="one")
     stream = begin_download(pool, "a")
     stream.recv(1000)

@@ -116,7 +116,7 @@ def test_wiped_qcow2_is_a_usable_image(pool):
 
 
 def test_no_format_probing_after_a_wipe(pool):
-    """libvirt-review 22: the refresh after a wipe probes no guest data."""
+    """The refresh after a wipe probes no guest data."""
     pool.create("q", 2 * MIB, fmt="qcow2")
     header = pool.read("q")
     pool.create("a", 4 * MIB)

@@ -284,7 +284,7 @@ virStorageBackendReflinkFindPoolSources(const char *srcSpec G_GNUC_UNUSED,
 {
     g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
     struct mntent mount;
-    g_autofree char *line = g_malloc(MOUNT_LINE_MAX);
+    g_autofree char *line = g_new0(char, MOUNT_LINE_MAX);
     FILE *mounts;
 
     virCheckFlags(0, NULL);

@@ -112,7 +112,7 @@ static int
 virStorageReflinkCopyFile(int from,
                           int to)
 {
-    g_autofree char *buf = g_malloc(COPY_BLOCK);
+    g_autofree char *buf = g_new0(char, COPY_BLOCK);
     off_t size = lseek(from, 0, SEEK_END);
     off_t data = 0;
 
