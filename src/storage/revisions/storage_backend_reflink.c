@@ -29,12 +29,9 @@
 #include "storage_util.h"
 #include "virerror.h"
 #include "virfile.h"
-#include "virlog.h"
 #include "virstring.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-VIR_LOG_INIT("storage.storage_backend_reflink");
 
 /* One block of whatever file system: less lies inside the inode of some, which share nothing of it. */
 #define PROBE_SIZE (64 * 1024)
@@ -237,10 +234,12 @@ virStorageBackendReflinkRefreshVol(virStoragePoolObj *obj,
 
     if (vol->building) {
         g_auto(virStorageRevName) name = { 0 };
+        g_autofree char *file = NULL;
 
         if (virStorageRevNameParse(vol->name, &name) < 0)
             return -1;
-        stage = g_strdup_printf("%s/%s.img.stage", def->target.path, name.volume);
+        file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_STAGE, name.volume);
+        stage = g_strdup_printf("%s/%s", def->target.path, file);
     }
     if (lstat(stage ? stage : vol->target.path, &sb) < 0 || !S_ISREG(sb.st_mode))
         return 0; /* gone by another hand: the next refresh tells */

@@ -47,14 +47,6 @@ struct _virStorageReflinkSwitch {
 };
 
 
-static char *
-virStorageReflinkBaseFile(virStorageReflinkDir *dir,
-                          virStorageReflinkRole role)
-{
-    return virStorageReflinkNameFormat(role, dir->base, 0, 0, NULL);
-}
-
-
 /* Opens the head, and keeps virtual machines from writing to it while the descriptor is open. */
 static int
 virStorageReflinkOpenHeadForSwitch(virStorageRevFamily *family,
@@ -144,7 +136,7 @@ virStorageReflinkSwitchHead(virStorageReflinkSwitch *sw,
                             int fd)
 {
     long long now = g_get_real_time() / G_USEC_PER_SEC;
-    g_autofree char *head = virStorageReflinkBaseFile(sw->dir, VIR_STORAGE_REFLINK_HEAD);
+    g_autofree char *head = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_HEAD, sw->dir->base);
     g_autofree char *revision = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_NUMBERED, sw->dir->base, sw->id, now, NULL);
     virStorageRevState *state;
 
@@ -270,7 +262,7 @@ virStorageReflinkCommit(virStorageRevContext *ctx,
             sw.id = virStorageRevFamilyNextId(family);
     }
 
-    file = virStorageReflinkBaseFile(&dir, VIR_STORAGE_REFLINK_LIVE);
+    file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_LIVE, dir.base);
     if (virStorageReflinkPrepareLive(&sw, head, live) < 0 ||
         virStorageReflinkSwitchHead(&sw, file, live) < 0)
         return -1;
@@ -444,7 +436,7 @@ virStorageReflinkMakePrecache(virStorageRevContext *ctx,
                               int head)
 {
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
-    g_autofree char *file = virStorageReflinkBaseFile(dir, VIR_STORAGE_REFLINK_PRECACHE);
+    g_autofree char *file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_PRECACHE, dir->base);
     unsigned long long generation = virStorageRevMetaGeneration(&family->head->meta);
     g_autofree char *before = NULL;
     g_autofree char *after = NULL;

@@ -62,6 +62,19 @@ virStorageRevCheckNew(virStorageRevOperation *op)
 }
 
 
+/* Is there no live copy, whose changes would be lost or be in the way? */
+int
+virStorageRevCheckClean(virStorageRevOperation *op)
+{
+    if (!op->family->live)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("volume '%1$s' has a live copy: commit or delete '%1$s@live' first"), op->family->volume);
+    return -1;
+}
+
+
 /* Returns the state to read from, owned by @family, which may be NULL. */
 virStorageRevState *
 virStorageRevCheckSource(virStorageRevFamily *family,
@@ -107,4 +120,16 @@ virStorageRevKeepOf(virStorageRevContext *ctx,
     const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
 
     return virStorageRevKeepEffective(facts ? facts->keep : VIR_STORAGE_REV_KEEP_UNSET, ctx->poolKeep);
+}
+
+
+/* Removes what retention gives up, after the head has changed; the pool is unlocked. That it fails is no failure of the
+ * change: what is left goes with the next prune. */
+void
+virStorageRevOperationPrune(virStorageRevOperation *op)
+{
+    size_t count = virStorageRevFamilyPruneCount(op->family, virStorageRevKeepOf(op->ctx, op->family));
+
+    if (count > 0 && op->ops->prune(op->ctx, op->family, count) < 0)
+        virResetLastError();
 }

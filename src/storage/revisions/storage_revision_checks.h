@@ -25,6 +25,9 @@ virStorageRevCheckTargetName(const virStorageRevOps *ops,
 int
 virStorageRevCheckNew(virStorageRevOperation *op);
 
+int
+virStorageRevCheckClean(virStorageRevOperation *op);
+
 virStorageRevState *
 virStorageRevCheckSource(virStorageRevFamily *family,
                          const virStorageRevName *name);
@@ -37,3 +40,6 @@ virStorageRevCheckFormat(virStorageVolDef *def,
 int
 virStorageRevKeepOf(virStorageRevContext *ctx,
                     virStorageRevFamily *family);
+
+void
+virStorageRevOperationPrune(virStorageRevOperation *op);

@@ -109,16 +109,6 @@ virStorageRevRequestCheckACL(virStorageRevRequest *request,
 }
 
 
-static void
-virStorageRevPrune(virStorageRevOperation *op)
-{
-    size_t count = virStorageRevFamilyPruneCount(op->family, virStorageRevKeepOf(op->ctx, op->family));
-
-    if (count > 0 && op->ops->prune(op->ctx, op->family, count) < 0)
-        virResetLastError();
-}
-
-
 /* A new head is worth preparing the next start for, unless that starts from somewhere else. */
 static void
 virStorageRevSchedulePrecache(virStorageRevOperation *op)
@@ -129,18 +119,6 @@ virStorageRevSchedulePrecache(virStorageRevOperation *op)
         (facts && virStorageRevStartDecide(facts->snapOnStart, facts->saveOnStop) != VIR_STORAGE_REV_START_OWN))
         return;
     virStorageRevWorkerPrecache(op->ops, op->ctx->uuid, op->family->volume);
-}
-
-
-static int
-virStorageRevCheckDirty(virStorageRevOperation *op)
-{
-    if (!op->family->live)
-        return 0;
-
-    virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("volume '%1$s' has a live copy: commit or delete '%1$s@live' first"), op->family->volume);
-    return -1;
 }
 
 
@@ -205,7 +183,7 @@ virStorageRevRunCommit(virStorageRevOperation *op,
 
     virStorageRevOperationUnlock(op);
     if ((ret = op->ops->commit(op->ctx, op->family)) == 0) {
-        virStorageRevPrune(op);
+        virStorageRevOperationPrune(op);
         virStorageRevSchedulePrecache(op);
     }
     virStorageRevOperationLock(op);
@@ -220,7 +198,7 @@ virStorageRevRunRevert(virStorageRevOperation *op,
     virStorageRevState *revision = virStorageRevCheckSource(op->family, &request->source);
     int ret;
 
-    if (!revision || virStorageRevCheckDirty(op) < 0 ||
+    if (!revision || virStorageRevCheckClean(op) < 0 ||
         virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_NUMBERED) < 0)
         return -1;
 
@@ -302,7 +280,7 @@ virStorageRevRunRedefine(virStorageRevOperation *op,
     virStorageRevOperationUnlock(op);
     if ((ret = op->ops->redefine(op->ctx, op->family, &facts)) == 0 &&
         vol->keep != VIR_STORAGE_REV_KEEP_UNSET)
-        virStorageRevPrune(op);
+        virStorageRevOperationPrune(op);
     virStorageRevOperationLock(op);
     return ret;
 }

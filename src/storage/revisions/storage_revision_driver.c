@@ -178,11 +178,8 @@ virStorageRevDeleteHead(virStorageRevOperation *op,
 {
     const char *dependent = virStorageRevPoolFindDependent(op->obj, op->family->volume);
 
-    if (op->family->live) {
-        virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("volume '%1$s' has a live copy: commit or delete '%1$s@live' first"), op->family->volume);
+    if (virStorageRevCheckClean(op) < 0)
         return -1;
-    }
     if (dependent) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("volume '%1$s' is the source that volume '%2$s' starts from"), op->family->volume, dependent);

@@ -19,11 +19,8 @@
 #include "virerror.h"
 #include "virfdstream.h"
 #include "virfile.h"
-#include "virlog.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-VIR_LOG_INIT("storage.storage_revision_stream");
 
 /* After so many bytes the kernel is told to write them back, so that the sync at the end does not take long: it runs in
  * the daemon's event loop. */
@@ -124,7 +121,6 @@ virStorageRevUploadCommit(virStorageRevUpload *upload,
                           virStoragePoolObj *obj)
 {
     g_auto(virStorageRevOperation) op = { 0 };
-    size_t count;
     int ret;
 
     if (virStorageRevOperationBegin(&op, obj, upload->volume, NULL, false) < 0)
@@ -133,10 +129,8 @@ virStorageRevUploadCommit(virStorageRevUpload *upload,
         return -1;
 
     virStorageRevOperationUnlock(&op);
-    if ((ret = op.ops->stagingCommit(op.ctx, op.family, upload->staging)) == 0 &&
-        (count = virStorageRevFamilyPruneCount(op.family, virStorageRevKeepOf(op.ctx, op.family))) > 0 &&
-        op.ops->prune(op.ctx, op.family, count) < 0)
-        virResetLastError();
+    if ((ret = op.ops->stagingCommit(op.ctx, op.family, upload->staging)) == 0)
+        virStorageRevOperationPrune(&op);
     virStorageRevOperationLock(&op);
 
     return virStorageRevOperationEnd(&op, ret);
