@@ -72,6 +72,7 @@ virStorageRevPoolFree(void *data)
     if (pool->runtimeFree)
         pool->runtimeFree(pool->runtime);
     g_free(pool->thinPool);
+    g_strfreev(pool->pvs);
     g_free(pool->sourcePool);
     g_free(pool->sourceVolume);
     g_free(pool);

@@ -109,6 +109,9 @@ struct _virStorageRevPool {
 
     /* What the backend knows about the running pool; not XML. */
     bool starting;                   /* the next refresh is that of a pool start */
+    char **pvs;                      /* qubes-thin: what the volume group lies on, NULL where unknown */
+    unsigned long long vgExtentSize; /* qubes-thin */
+    unsigned long long vgMetadataFree; /* qubes-thin: bytes left in LVM's own metadata area */
     void *runtime;
     GDestroyNotify runtimeFree;
 };

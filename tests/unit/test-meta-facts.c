@@ -15,7 +15,7 @@
 /* all that there is, in the order in which it is written */
 #define EVERYTHING \
     "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6" \
-    "&b=7&t=beef&S=1&h=1:2.3&o=fedora-root#3&o=fedora!26base#1"
+    "&b=7&t=beef&S=1&h=1:2.3&d=10&o=fedora-root#3&o=fedora!26base#1"
 
 
 static void
@@ -90,7 +90,20 @@ testDropVolumeFacts(void)
 
     parse(EVERYTHING, &meta);
     virStorageRevMetaDropVolumeFacts(&meta);
-    expectFormat(&meta, "1&f=qcow2&g=8&c=1795197600&b=7&t=beef&S=1&h=1:2.3&o=fedora-root#3&o=fedora!26base#1");
+    expectFormat(&meta, "1&f=qcow2&g=8&c=1795197600&b=7&t=beef&S=1&h=1:2.3&d=10&o=fedora-root#3&o=fedora!26base#1");
+}
+
+
+/* What is about one device says nothing about what is made of it. */
+static void
+testDropMarks(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    parse(EVERYTHING, &meta);
+    virStorageRevMetaDropMarks(&meta);
+    expectFormat(&meta, "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6"
+                 "&o=fedora-root#3&o=fedora!26base#1");
 }
 
 
@@ -143,6 +156,7 @@ main(int argc,
     g_test_add_func("/is-of-nobody", testIsOfNobody);
     g_test_add_func("/copy", testCopy);
     g_test_add_func("/drop-volume-facts", testDropVolumeFacts);
+    g_test_add_func("/drop-marks", testDropMarks);
     g_test_add_func("/copy-volume-facts", testCopyVolumeFacts);
     g_test_add_func("/set-origin", testSetOrigin);
     g_test_add_func("/set-origin-of-itself", testSetOriginOfItself);

@@ -17,7 +17,7 @@
 /* all that there is, in the order in which it is written */
 #define EVERYTHING \
     "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6" \
-    "&b=7&t=beef&S=1&h=1:2.3&o=fedora-root#3&o=fedora!26base#1"
+    "&b=7&t=beef&S=1&h=1:2.3&d=10&o=fedora-root#3&o=fedora!26base#1"
 
 
 static void
@@ -49,6 +49,7 @@ expectDefaults(const virStorageRevMeta *meta)
     g_assert_cmpuint(meta->boot, ==, 0);
     g_assert_false(meta->staged);
     g_assert_null(meta->headStamp);
+    g_assert_cmpuint(meta->thinId, ==, 0);
 }
 
 
@@ -158,6 +159,7 @@ testParseEverything(void)
     g_assert_cmpuint(meta.boot, ==, 0xbeef);
     g_assert_true(meta.staged);
     g_assert_cmpstr(meta.headStamp, ==, "1:2.3");
+    g_assert_cmpuint(meta.thinId, ==, 10);
     g_assert_cmpuint(meta.norigins, ==, 2);
     g_assert_cmpstr(meta.origins[0].volume, ==, "fedora-root");
     g_assert_cmpuint(meta.origins[0].generation, ==, 3);
@@ -178,7 +180,7 @@ testParseExplicitDefaults(void)
 {
     g_auto(virStorageRevMeta) meta = { 0 };
 
-    parse("1&f=raw&g=0&l=ny", &meta);
+    parse("1&f=raw&g=0&l=ny&d=0", &meta);
     expectDefaults(&meta);
 }
 
@@ -187,7 +189,7 @@ static void
 testParseLargestNumbers(void)
 {
     expectRoundTrip("1&g=18446744073709551615&c=9223372036854775807&n=8a5edab282632443"
-                    "&i=18446744073709551615&x=18446744073709551615&b=18446744073709551615&t=ffffffff");
+                    "&i=18446744073709551615&x=18446744073709551615&b=18446744073709551615&t=ffffffff&d=4294967295");
 }
 
 
@@ -297,6 +299,9 @@ testParseNumbersThatAreNone(void)
     expectRefused("1&g=1.5");
     expectRefused("1&t=xyz");
     expectRefused("1&t=0xbeef");
+    expectRefused("1&d=");
+    expectRefused("1&d=a");
+    expectRefused("1&d=-1");
 }
 
 
@@ -307,6 +312,7 @@ testParseNumbersTooLarge(void)
     expectRefused("1&c=9223372036854775808");
     expectRefused("1&k=10001");
     expectRefused("1&t=100000000");
+    expectRefused("1&d=4294967296");
 }
 
 
@@ -315,6 +321,7 @@ testParseKeyTwice(void)
 {
     expectRefused("1&g=5&g=5");
     expectRefused("1&n=8a5edab282632443&n=8a5edab282632443");
+    expectRefused("1&d=5&d=5");
 }
 
 
@@ -500,7 +507,7 @@ testFormatHasRoomForASource(void)
     g_autofree char *text = NULL;
 
     parse("1&f=qcow2&g=1000000&c=1795197600&n=8a5edab282632443&l=yn&s=x&k=10000&i=1000000&x=1000000"
-          "&b=1000000&t=ffffffff&S=1", &meta);
+          "&b=1000000&t=ffffffff&S=1&d=16777215", &meta);
     g_free(meta.source);
     meta.source = g_strnfill(64, 's');
     text = virStorageRevMetaFormat(&meta);
@@ -533,7 +540,7 @@ testBoot(void)
 static void
 testParseRandom(void)
 {
-    const char alphabet[] = "1&=!#:/.a0Ff" "gcnlskixbtSho" "yn\n\377 ";
+    const char alphabet[] = "1&=!#:/.a0Ff" "gcnlskixbtShdo" "yn\n\377 ";
     size_t round;
 
     for (round = 0; round < 200000; round++) {

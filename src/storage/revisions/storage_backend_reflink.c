@@ -213,7 +213,7 @@ virStorageBackendReflinkRefresh(virStoragePoolObj *obj)
 static int
 virStorageBackendReflinkStop(virStoragePoolObj *obj)
 {
-    virStorageRevWorkerForget(virStoragePoolObjGetDef(obj)->uuid);
+    virStorageRevWorkerStop(obj);
     virStorageRevPoolReset(obj);
     return 0;
 }
@@ -321,10 +321,28 @@ virStorageBackendReflinkFileOf(const virStorageRevName *name)
 }
 
 
+static int
+virStorageBackendReflinkMakeHole(int fd,
+                                 unsigned long long offset,
+                                 unsigned long long length)
+{
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+
+static int
+virStorageBackendReflinkCheckName(virStoragePoolDef *pool G_GNUC_UNUSED,
+                                  const virStorageRevName *name)
+{
+    return virStorageReflinkNameCheck(name);
+}
+
+
 static const virStorageRevOps virStorageReflinkOps = {
     .type = VIR_STORAGE_POOL_REFLINK,
+    .volType = VIR_STORAGE_VOL_FILE,
     .nestedNames = true,
-    .checkName = virStorageReflinkNameCheck,
+    .checkName = virStorageBackendReflinkCheckName,
     .fileOf = virStorageBackendReflinkFileOf,
     .create = virStorageReflinkCreate,
     .clone = virStorageReflinkClone,
@@ -343,6 +361,7 @@ static const virStorageRevOps virStorageReflinkOps = {
     .precache = virStorageReflinkPrecache,
     .openForDownload = virStorageReflinkOpenForDownload,
     .openLive = virStorageReflinkOpenLive,
+    .makeHole = virStorageBackendReflinkMakeHole,
     .stagingBegin = virStorageReflinkStagingBegin,
     .stagingFd = virStorageReflinkStagingFd,
     .stagingCommit = virStorageReflinkStagingCommit,

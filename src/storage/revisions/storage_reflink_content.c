@@ -19,6 +19,7 @@
 
 #include "storage_reflink_content.h"
 
+#include "storage_revision_copy.h"
 #include "viralloc.h"
 #include "virbitmap.h"
 #include "vircommand.h"
@@ -30,9 +31,6 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 VIR_LOG_INIT("storage.storage_reflink_content");
-
-/* Large enough for one request to a disk, small enough to skip the zeros between data. */
-#define COPY_BLOCK (256 * 1024)
 
 /* The part of a qcow2 image that names its size and its backing file. */
 #define QCOW2_HEADER_MAX (64 * 1024)
@@ -60,85 +58,16 @@ virStorageReflinkCloneFile(int from,
 }
 
 
-static bool
-virStorageReflinkIsZero(const char *buf,
-                        size_t len)
-{
-    return len == 0 || (buf[0] == 0 && memcmp(buf, buf + 1, len - 1) == 0);
-}
-
-
-/* Copies what lies between two offsets, and leaves holes where it is zero. */
-static int
-virStorageReflinkCopyRange(int from,
-                           int to,
-                           off_t start,
-                           off_t end,
-                           char *buf)
-{
-    while (start < end) {
-        size_t want = MIN(COPY_BLOCK, end - start);
-        ssize_t got = pread(from, buf, want, start);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -1;
-        if (got == 0) {
-            errno = EIO; /* it has become shorter */
-            return -1;
-        }
-        if (!virStorageReflinkIsZero(buf, got)) {
-            ssize_t done = 0;
-
-            while (done < got) {
-                ssize_t put = pwrite(to, buf + done, got - done, start + done);
-
-                if (put < 0 && errno == EINTR)
-                    continue;
-                if (put < 0)
-                    return -1;
-                done += put;
-            }
-        }
-        start += got;
-    }
-    return 0;
-}
-
-
-/* Copies data but no holes of a file or a block device. Returns 0, or -1 with errno. */
+/* Returns 0, or -1 with errno. */
 static int
 virStorageReflinkCopyFile(int from,
                           int to)
 {
-    g_autofree char *buf = g_new0(char, COPY_BLOCK);
     off_t size = lseek(from, 0, SEEK_END);
-    off_t data = 0;
 
     if (size < 0 || ftruncate(to, size) < 0)
         return -1;
-
-    while (data < size) {
-        off_t hole;
-
-        data = lseek(from, data, SEEK_DATA);
-        if (data < 0 && errno == ENXIO)
-            break;
-        /* what cannot tell data from holes is all data */
-        if (data < 0 && errno != EINVAL)
-            return -1;
-        if (data < 0) {
-            data = 0;
-            hole = size;
-        } else if ((hole = lseek(from, data, SEEK_HOLE)) < 0) {
-            return -1;
-        }
-        if (virStorageReflinkCopyRange(from, to, data, hole, buf) < 0)
-            return -1;
-        data = hole;
-    }
-    return 0;
+    return virStorageRevCopyData(from, to);
 }
 
 

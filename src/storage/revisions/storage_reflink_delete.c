@@ -50,28 +50,30 @@ virStorageReflinkRemoveState(virStorageRevContext *ctx,
 }
 
 
-/* Can every file of the volume be removed? Asked before the first is; the answer holds as long as @fds are open. */
+/* Can every file of the volume be removed? Asked before the first is; the answer holds as long as @claims are open. */
 static int
-virStorageReflinkExcludeAll(virStorageRevFamily *family,
-                            virStorageReflinkDir *dir,
-                            GArray *fds)
+virStorageReflinkClaimAll(virStorageRevFamily *family,
+                          virStorageReflinkDir *dir,
+                          GPtrArray *names,
+                          GArray *claims)
 {
     size_t i;
 
     for (i = 0; i <= family->revisions->len; i++) {
         virStorageRevState *state = i < family->revisions->len ? g_ptr_array_index(family->revisions, i) : family->head;
-        g_autofree char *name = virStorageRevStateName(family, state);
-        int fd = virStorageReflinkOpenExcluding(dir, state, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name);
+        virStorageReflinkClaim claim = { .name = virStorageRevStateName(family, state) };
 
-        if (fd < 0)
+        g_ptr_array_add(names, (void *) claim.name);
+        if ((claim.fd = virStorageReflinkOpenState(dir, state, O_RDWR, claim.name)) < 0)
             return -1;
-        g_array_append_val(fds, fd);
+        g_array_append_val(claims, claim);
         if (state->inUse) {
-            virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), name);
+            virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), claim.name);
             return -1;
         }
     }
-    return 0;
+    return virStorageReflinkExcludeAll((void *) claims->data, claims->len,
+                                       VIR_STORAGE_REFLINK_EXCLUDE_USERS);
 }
 
 
@@ -105,7 +107,8 @@ virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
                               virStorageRevFamily *family)
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
-    g_autoptr(GArray) fds = g_array_new(false, false, sizeof(int));
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GArray) claims = g_array_new(false, false, sizeof(virStorageReflinkClaim));
     int ret = -1;
     size_t i;
 
@@ -113,11 +116,11 @@ virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
         return -1;
 
     if (virStorageReflinkStageClear(&dir, family->volume) == 0 &&
-        virStorageReflinkExcludeAll(family, &dir, fds) == 0)
+        virStorageReflinkClaimAll(family, &dir, names, claims) == 0)
         ret = virStorageReflinkDeleteFiles(family, &dir);
 
-    for (i = 0; i < fds->len; i++) {
-        int fd = g_array_index(fds, int, i);
+    for (i = 0; i < claims->len; i++) {
+        int fd = g_array_index(claims, virStorageReflinkClaim, i).fd;
 
         if (ret == 0)
             virStorageReflinkLetGo(ctx, &fd);

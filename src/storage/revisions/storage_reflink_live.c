@@ -14,23 +14,10 @@
 #include "storage_reflink_volume.h"
 
 #include "storage_reflink_content.h"
+#include "storage_revision_facts.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-
-/* The marks of a live copy that is a clone of the family's own head. */
-void
-virStorageReflinkLiveMeta(virStorageRevFamily *family,
-                          virStorageRevMeta *meta)
-{
-    virStorageRevMetaCopy(meta, &family->head->meta);
-    virStorageRevMetaDropVolumeFacts(meta);
-    virStorageRevMetaDropMarks(meta);
-    meta->volumeHash = virStorageRevMetaHash(family->volume);
-    meta->base = virStorageRevMetaGeneration(&family->head->meta);
-    meta->boot = virStorageRevMetaBoot();
-}
 
 
 /* Fills a live copy from the own head, open as @head; @stamp is that of a precache, or NULL. */
@@ -44,7 +31,7 @@ virStorageReflinkLiveImage(virStorageRevContext *ctx,
     g_auto(virStorageRevMeta) meta = { 0 };
 
     virStorageRevMetaInit(&meta);
-    virStorageReflinkLiveMeta(family, &meta);
+    virStorageRevFactsLive(family, NULL, &meta);
     meta.headStamp = g_strdup(stamp);
 
     if (virStorageReflinkFill(ctx, head, fd, family->volume) < 0 ||
@@ -175,11 +162,6 @@ virStorageReflinkStartOther(virStorageRevContext *ctx,
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
     g_autoptr(virStorageVolDef) blank = g_new0(virStorageVolDef, 1);
 
-    meta->volumeHash = virStorageRevMetaHash(family->volume);
-    meta->boot = virStorageRevMetaBoot();
-    if (source && source->family)
-        virStorageRevMetaSetOrigin(meta, source->family->volume, &source->state->meta);
-
     if (virStorageReflinkImageCreate(&image, dir, source && !source->family, family->volume) < 0)
         return -1;
 
@@ -218,16 +200,15 @@ virStorageReflinkStart(virStorageRevContext *ctx,
                                                family->volume)) < 0)
         return -1;
 
+    if (!source && (!facts || facts->saveOnStop))
+        return virStorageReflinkStartOwn(ctx, family, &dir, head);
+
     virStorageRevMetaInit(&meta);
-    if (source) {
-        meta.format = virStorageReflinkSourceFormat(source);
-        return virStorageReflinkStartOther(ctx, family, &dir, head, source, &meta);
-    }
-    if (facts && !facts->saveOnStop) {
-        meta.format = family->head->meta.format;
-        return virStorageReflinkStartOther(ctx, family, &dir, head, NULL, &meta);
-    }
-    return virStorageReflinkStartOwn(ctx, family, &dir, head);
+    if (source)
+        virStorageRevFactsLive(family, source, &meta);
+    else
+        virStorageRevFactsLiveBlank(family, &meta);
+    return virStorageReflinkStartOther(ctx, family, &dir, head, source, &meta);
 }
 
 
@@ -245,7 +226,7 @@ virStorageReflinkStage(virStorageRevContext *ctx,
         return -1;
 
     virStorageRevMetaInit(&meta);
-    meta.format = virStorageReflinkSourceFormat(source);
+    virStorageRevFactsLive(family, source, &meta);
     meta.staged = true;
     return virStorageReflinkStartOther(ctx, family, &dir, head, source, &meta);
 }

@@ -335,17 +335,6 @@ virStorageReflinkScanDir(virStorageRevContext *ctx,
 }
 
 
-static void
-virStorageReflinkWarnForgotten(virStorageRevContext *ctx,
-                               virStorageRevFamily *family)
-{
-    if (family->head && !virStorageRevMetaIsOf(&family->head->meta, family->volume) &&
-        virStorageRevFamilyVolumeFacts(family))
-        VIR_WARN("the head of volume '%s' of pool '%s' has been replaced by something that keeps no metadata: its lifecycle and retention are taken from its newest other state",
-                 family->volume, ctx->poolName);
-}
-
-
 static virStorageReflinkScan *
 virStorageReflinkScanNew(GHashTable *known)
 {
@@ -428,7 +417,7 @@ virStorageReflinkScanPool(virStorageRevContext *ctx,
     g_hash_table_iter_init(&iter, scan->families);
     while (g_hash_table_iter_next(&iter, NULL, &family)) {
         virStorageRevFamilySort(family);
-        virStorageReflinkWarnForgotten(ctx, family);
+        virStorageRevFamilyWarnForgotten(family, ctx->poolName);
     }
     return g_steal_pointer(&scan);
 }

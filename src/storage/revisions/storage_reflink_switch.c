@@ -17,6 +17,7 @@
 #include "storage_reflink_extents.h"
 #include "storage_reflink_use.h"
 #include "storage_revision_checks.h"
+#include "storage_revision_facts.h"
 #include "storage_revision_worker.h"
 #include "viralloc.h"
 #include "virerror.h"
@@ -78,36 +79,6 @@ virStorageReflinkAdoptHead(virStorageReflinkSwitch *sw,
     VIR_FORCE_CLOSE(*head);
     *head = virStorageReflinkOpenHeadForSwitch(sw->family, sw->dir);
     return *head < 0 ? -1 : 0;
-}
-
-
-/* The metadata of the next head, whose content facts are those of @content. */
-static void
-virStorageReflinkNextMeta(virStorageRevContext *ctx,
-                          virStorageRevFamily *family,
-                          const virStorageRevMeta *content,
-                          unsigned long long id,
-                          bool prunes,
-                          virStorageRevMeta *meta)
-{
-    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
-    int keep = virStorageRevKeepOf(ctx, family);
-
-    virStorageRevMetaInit(meta);
-    if (content)
-        virStorageRevMetaCopy(meta, content);
-    virStorageRevMetaDropVolumeFacts(meta);
-    virStorageRevMetaDropMarks(meta);
-    if (facts)
-        virStorageRevMetaCopyVolumeFacts(meta, facts);
-    if (!meta->volumeHash)
-        meta->volumeHash = virStorageRevMetaHash(family->volume);
-
-    meta->generation = family->head ? virStorageRevMetaGeneration(&family->head->meta) + 1 : 1;
-    meta->created = g_get_real_time() / G_USEC_PER_SEC;
-    meta->nextId = id ? id + 1 : virStorageRevFamilyNextId(family);
-    if (prunes)
-        meta->pruneUpTo = MAX(meta->pruneUpTo, virStorageRevFamilyPruneUpTo(family, keep, id));
 }
 
 
@@ -174,36 +145,25 @@ virStorageReflinkLiveIsUnwritten(virStorageRevFamily *family,
                                  int head,
                                  int fd)
 {
-    const virStorageRevMeta *live = &family->live->meta;
-
     return head >= 0 &&
-        virStorageRevMetaIsOf(live, family->volume) &&
-        live->base == virStorageRevMetaGeneration(&family->head->meta) &&
-        live->boot == virStorageRevMetaBoot() &&
-        !live->staged &&
-        family->live->capacity == family->head->capacity &&
+        virStorageRevFactsLiveIsOfHead(family) &&
         virStorageReflinkIsUnwritten(family->live) &&
         virStorageReflinkSharesAll(head, fd);
 }
 
 
-/* Opens the live copy with everybody else kept from writing, and reads it anew: what is known of it is old. */
 static int
-virStorageReflinkOpenLiveForCommit(virStorageRevContext *ctx,
-                                   virStorageRevFamily *family,
-                                   virStorageReflinkDir *dir)
+virStorageReflinkOpenLiveFile(virStorageRevFamily *family,
+                              virStorageReflinkDir *dir,
+                              const char *name)
 {
-    g_autofree char *name = virStorageRevStateName(family, family->live);
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenExcluding(dir, family->live, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name);
+    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, family->live, O_RDWR, name);
+    struct stat sb;
     int ret;
 
     if (fd < 0)
         return -1;
-    if (virStorageReflinkStateRead(fd, family->live, ctx->allocationIsCapacity) < 0) {
-        virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), name);
-        return -1;
-    }
-    if (family->live->nlink != 1) {
+    if (fstat(fd, &sb) < 0 || sb.st_nlink != 1) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("volume '%1$s' has other names in the file system, under which it could be changed after a commit: remove those hard links first"),
                        name);
@@ -216,6 +176,41 @@ virStorageReflinkOpenLiveForCommit(virStorageRevContext *ctx,
 }
 
 
+/* Reads a live copy, which everybody else is kept from writing to, anew: what is known of it is old. */
+static int
+virStorageReflinkReadLive(virStorageRevContext *ctx,
+                          virStorageRevFamily *family,
+                          int fd,
+                          const char *name)
+{
+    if (virStorageReflinkStateRead(fd, family->live, ctx->allocationIsCapacity) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), name);
+    return -1;
+}
+
+
+/* Opens live copy and head with everybody else kept from writing to either. */
+static int
+virStorageReflinkOpenForCommit(virStorageRevFamily *family,
+                               virStorageReflinkDir *dir,
+                               const char *name,
+                               int *live,
+                               int *head)
+{
+    virStorageReflinkClaim claims[2] = { { .name = name }, { .name = family->volume } };
+
+    if ((*live = virStorageReflinkOpenLiveFile(family, dir, name)) < 0 ||
+        (family->head && (*head = virStorageReflinkOpenState(dir, family->head, O_RDWR, family->volume)) < 0))
+        return -1;
+
+    claims[0].fd = *live;
+    claims[1].fd = *head;
+    return virStorageReflinkExcludeAll(claims, family->head ? 2 : 1, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS);
+}
+
+
 /* Step 1 of a commit: what the head is and the live copy is not, and all that was written to it. */
 static int
 virStorageReflinkPrepareLive(virStorageReflinkSwitch *sw,
@@ -224,7 +219,8 @@ virStorageReflinkPrepareLive(virStorageReflinkSwitch *sw,
 {
     g_auto(virStorageRevMeta) meta = { 0 };
 
-    virStorageReflinkNextMeta(sw->ctx, sw->family, &sw->family->live->meta, sw->id, true, &meta);
+    virStorageRevMetaInit(&meta);
+    virStorageRevFactsNextHead(sw->ctx, sw->family, &sw->family->live->meta, sw->id, true, &meta);
     if (head >= 0 && virStorageReflinkPermsCopy(head, live, sw->family->volume) < 0)
         return -1;
     if (virStorageReflinkMetaWrite(live, &meta, sw->family->volume) < 0)
@@ -239,15 +235,14 @@ virStorageReflinkCommit(virStorageRevContext *ctx,
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     virStorageReflinkSwitch sw = { .ctx = ctx, .family = family, .dir = &dir };
+    g_autofree char *name = virStorageRevStateName(family, family->live);
     g_autofree char *file = NULL;
     VIR_AUTOCLOSE head = -1;
     VIR_AUTOCLOSE live = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        (live = virStorageReflinkOpenLiveForCommit(ctx, family, &dir)) < 0)
-        return -1;
-
-    if (family->head && (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0)
+        virStorageReflinkOpenForCommit(family, &dir, name, &live, &head) < 0 ||
+        virStorageReflinkReadLive(ctx, family, live, name) < 0)
         return -1;
 
     if (virStorageReflinkLiveIsUnwritten(family, head, live)) {
@@ -282,7 +277,8 @@ virStorageReflinkSwitchStaged(virStorageReflinkSwitch *sw,
 {
     g_auto(virStorageRevMeta) meta = { 0 };
 
-    virStorageReflinkNextMeta(sw->ctx, sw->family, content, sw->id, prunes, &meta);
+    virStorageRevMetaInit(&meta);
+    virStorageRevFactsNextHead(sw->ctx, sw->family, content, sw->id, prunes, &meta);
     if ((head >= 0 && virStorageReflinkPermsCopy(head, image->fd, sw->family->volume) < 0) ||
         virStorageReflinkMetaWrite(image->fd, &meta, sw->family->volume) < 0 ||
         virStorageReflinkSync(image->fd, sw->family->volume) < 0 ||
@@ -444,6 +440,7 @@ virStorageReflinkMakePrecache(virStorageRevContext *ctx,
     if (!virStorageReflinkHeadIsSettled(head, generation, &before) ||
         virStorageReflinkImageCreate(&image, dir, false, family->volume) < 0 ||
         virStorageReflinkLiveImage(ctx, family, head, image.fd, before) < 0 ||
+        virStorageRevWorkerIsCancelled() ||
         virStorageReflinkSync(image.fd, family->volume) < 0 ||
         !virStorageReflinkHeadIsSettled(head, generation, &after) ||
         STRNEQ(before, after))
@@ -479,7 +476,8 @@ virStorageReflinkPrecache(virStorageRevContext *ctx,
 int
 virStorageReflinkOpenForDownload(virStorageRevContext *ctx,
                                  virStorageRevFamily *family,
-                                 const virStorageRevState *state)
+                                 const virStorageRevState *state,
+                                 char **temporary G_GNUC_UNUSED)
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
@@ -512,10 +510,19 @@ virStorageReflinkOpenLive(virStorageRevContext *ctx,
                           virStorageRevFamily *family)
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_autofree char *name = virStorageRevStateName(family, family->live);
+    VIR_AUTOCLOSE fd = -1;
+    int ret;
 
-    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0)
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        (fd = virStorageReflinkOpenLiveFile(family, &dir, name)) < 0 ||
+        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name) < 0 ||
+        virStorageReflinkReadLive(ctx, family, fd, name) < 0)
         return -1;
-    return virStorageReflinkOpenLiveForCommit(ctx, family, &dir);
+
+    ret = fd;
+    fd = -1;
+    return ret;
 }
 
 

@@ -18,6 +18,8 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virstring.h"
+#include "virthread.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -34,8 +36,8 @@ VIR_LOG_INIT("storage.storage_reflink_use");
 #define QEMU_PERM_RESIZE 3
 #define QEMU_PERM_COUNT 8
 
-/* A file in sysfs is one page. */
-#define SYSFS_FILE_MAX 4096
+/* Of some ten thousand disks and partitions. */
+#define DISK_LIST_MAX (1024 * 1024)
 
 
 /* Takes an exclusive lock, for as long as @fd is open; it belongs to the open file, not to the process. */
@@ -80,69 +82,201 @@ virStorageReflinkLockImage(int fd,
 }
 
 
-typedef int (*virStorageReflinkLoopFunc)(int loop,
-                                         const struct loop_info64 *info,
-                                         void *opaque);
+/* What a loop device has open. */
+typedef struct _virStorageReflinkLoop virStorageReflinkLoop;
+struct _virStorageReflinkLoop {
+    dev_t dev;
+    ino_t ino;
+    bool readOnly;
+};
 
-/* Could the loop device have @file open? Its path tells, without opening the device, which can take milliseconds; where
- * there is nothing at that path, since the file was removed or is seen by another namespace, the device has to tell. */
-static bool
-virStorageReflinkLoopMayBe(const char *device,
-                           const struct stat *file)
+/* What is known of a loop device: to open one can take milliseconds while others use it. The kernel gives a disk a new
+ * sequence number whenever its medium changes, which a loop device's file is, and the number costs one system call. */
+typedef struct _virStorageReflinkKnownLoop virStorageReflinkKnownLoop;
+struct _virStorageReflinkKnownLoop {
+    int fd;                      /* of the number in sysfs, or -1 */
+    unsigned long long sequence; /* 0: nothing is known */
+    virStorageReflinkLoop loop;  /* as of that number */
+};
+
+static virMutex mutex = VIR_MUTEX_INITIALIZER;
+static GHashTable *known; /* name → virStorageReflinkKnownLoop */
+
+
+static void
+virStorageReflinkKnownLoopFree(void *opaque)
 {
-    g_autofree char *backing = g_strdup_printf("/sys/block/%s/loop/backing_file", device);
-    g_autofree char *path = NULL;
-    struct stat sb;
+    virStorageReflinkKnownLoop *device = opaque;
 
-    if (virFileReadAllQuiet(backing, SYSFS_FILE_MAX, &path) < 0)
-        return false;
-    g_strchomp(path);
-    return stat(path, &sb) < 0 || (sb.st_dev == file->st_dev && sb.st_ino == file->st_ino);
+    VIR_FORCE_CLOSE(device->fd);
+    g_free(device);
 }
 
 
-/* Calls @func for each loop device on the file of @fd, until it returns non-zero. Only root can open the devices, and
- * without that nothing is known of them. */
-static int
-virStorageReflinkForEachLoop(int fd,
-                             virStorageReflinkLoopFunc func,
-                             void *opaque)
+/* Called with the mutex held. */
+static virStorageReflinkKnownLoop *
+virStorageReflinkKnownLoopGet(const char *name)
 {
-    g_autoptr(DIR) dir = NULL;
-    struct dirent *entry;
-    struct stat file;
-    int ret = 0;
+    virStorageReflinkKnownLoop *device;
 
-    if (fstat(fd, &file) < 0 || virDirOpenQuiet(&dir, "/sys/block") < 0)
-        return 0;
+    if (!known)
+        known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, virStorageReflinkKnownLoopFree);
 
-    while (ret == 0 && virDirRead(dir, &entry, NULL) > 0) {
-        g_autofree char *device = g_strdup_printf("/dev/%s", entry->d_name);
-        struct loop_info64 info = { 0 };
-        VIR_AUTOCLOSE loop = -1;
-
-        if (!STRPREFIX(entry->d_name, "loop") || !virStorageReflinkLoopMayBe(entry->d_name, &file))
-            continue;
-
-        if ((loop = open(device, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0 ||
-            ioctl(loop, LOOP_GET_STATUS64, &info) < 0 ||
-            info.lo_device != file.st_dev || info.lo_inode != file.st_ino)
-            continue;
-
-        ret = func(loop, &info, opaque);
+    if (!(device = g_hash_table_lookup(known, name))) {
+        device = g_new0(virStorageReflinkKnownLoop, 1);
+        device->fd = -1;
+        g_hash_table_insert(known, g_strdup(name), device);
     }
-    return ret;
+    return device;
 }
 
 
-static int
-virStorageReflinkLoopIsUse(int loop G_GNUC_UNUSED,
-                           const struct loop_info64 *info,
-                           void *opaque)
+/* Returns the device's sequence number as it is now, or 0 when the kernel has none (before Linux 5.15). The file stays
+ * open, until the device of that name is another one. */
+static unsigned long long
+virStorageReflinkLoopSequence(virStorageReflinkKnownLoop *device,
+                              const char *name)
 {
-    const virStorageReflinkExclude *exclude = opaque;
+    g_autofree char *path = NULL;
+    unsigned long long sequence;
+    char text[32];
+    ssize_t len = -1;
 
-    return *exclude == VIR_STORAGE_REFLINK_EXCLUDE_USERS || !(info->lo_flags & LO_FLAGS_READ_ONLY);
+    if (device->fd >= 0 && (len = pread(device->fd, text, sizeof(text) - 1, 0)) <= 0)
+        VIR_FORCE_CLOSE(device->fd);
+    if (device->fd < 0) {
+        path = g_strdup_printf("/sys/block/%s/diskseq", name);
+        if ((device->fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0)
+            len = pread(device->fd, text, sizeof(text) - 1, 0);
+    }
+
+    if (len <= 0)
+        return 0;
+    text[len] = '\0';
+    virStringTrimOptionalNewline(text);
+    return virStrToLong_ull(text, NULL, 10, &sequence) < 0 ? 0 : sequence;
+}
+
+
+/* Asks the device what it has open: the path in sysfs may lead to another file here than in the namespace that the
+ * device was set up in. Returns a file descriptor of the device, or -1 when it has nothing open, or does not tell us. */
+static int
+virStorageReflinkLoopOpen(const char *name,
+                          virStorageReflinkLoop *loop)
+{
+    g_autofree char *device = g_strdup_printf("/dev/%s", name);
+    int fd = open(device, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct loop_info64 info = { 0 };
+
+    if (fd >= 0 && ioctl(fd, LOOP_GET_STATUS64, &info) < 0)
+        VIR_FORCE_CLOSE(fd);
+
+    loop->dev = info.lo_device;
+    loop->ino = info.lo_inode;
+    loop->readOnly = info.lo_flags & LO_FLAGS_READ_ONLY;
+    return fd;
+}
+
+
+/* Called with the mutex held. */
+static bool
+virStorageReflinkLoopRead(const char *name,
+                          virStorageReflinkLoop *loop)
+{
+    virStorageReflinkKnownLoop *device = virStorageReflinkKnownLoopGet(name);
+    /* before the device is asked: what happens in between makes what is known too old, but never wrong */
+    unsigned long long sequence = virStorageReflinkLoopSequence(device, name);
+    VIR_AUTOCLOSE fd = -1;
+
+    if (sequence == 0 || sequence != device->sequence) {
+        device->sequence = 0;
+        if ((fd = virStorageReflinkLoopOpen(name, &device->loop)) < 0)
+            return false;
+        device->sequence = sequence;
+    }
+    *loop = device->loop;
+    return true;
+}
+
+
+/* Returns what all loop devices have open. The kernel's list has what has a size, which a device without a file has
+ * not; one whose file has no sector can neither read nor write. Only root can ask the devices, and without that nothing
+ * is known of them. */
+static GArray *
+virStorageReflinkLoopsRead(void)
+{
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+    GArray *loops = g_array_new(false, false, sizeof(virStorageReflinkLoop));
+    g_autofree char *disks = NULL;
+    char *next;
+
+    if (virFileReadAllQuiet("/proc/partitions", DISK_LIST_MAX, &disks) < 0)
+        return loops;
+
+    next = disks;
+    while ((next = strstr(next, " loop"))) {
+        size_t len = strlen("loop") + strspn(next + 1 + strlen("loop"), "0123456789");
+        g_autofree char *name = g_strndup(next + 1, len);
+        virStorageReflinkLoop loop;
+
+        next += 1 + len;
+        if (*next == '\n' && virStorageReflinkLoopRead(name, &loop)) /* and not a partition of it */
+            g_array_append_val(loops, loop);
+    }
+    return loops;
+}
+
+
+/* Returns one of the images that a loop device uses, or NULL. */
+static const virStorageReflinkClaim *
+virStorageReflinkFindLooped(const virStorageReflinkClaim *claims,
+                            size_t nclaims,
+                            virStorageReflinkExclude exclude)
+{
+    g_autoptr(GArray) loops = virStorageReflinkLoopsRead();
+    size_t i;
+    size_t j;
+
+    for (i = 0; loops->len > 0 && i < nclaims; i++) {
+        struct stat file;
+
+        if (fstat(claims[i].fd, &file) < 0)
+            continue;
+
+        for (j = 0; j < loops->len; j++) {
+            const virStorageReflinkLoop *loop = &g_array_index(loops, virStorageReflinkLoop, j);
+
+            if (loop->dev == file.st_dev && loop->ino == file.st_ino &&
+                (exclude == VIR_STORAGE_REFLINK_EXCLUDE_USERS || !loop->readOnly))
+                return &claims[i];
+        }
+    }
+    return NULL;
+}
+
+
+/* Locks all images, and then looks for loop devices: that is done once, since it takes its time where there are many. */
+static int
+virStorageReflinkExcludeImages(const virStorageReflinkClaim *claims,
+                               size_t nclaims,
+                               virStorageReflinkExclude exclude,
+                               const virStorageReflinkClaim **used)
+{
+    size_t i;
+
+    *used = NULL;
+    for (i = 0; i < nclaims; i++) {
+        bool taken = false;
+
+        if (virStorageReflinkLockImage(claims[i].fd, exclude, &taken) < 0)
+            return -1;
+        if (taken) {
+            *used = &claims[i];
+            return 0;
+        }
+    }
+    *used = virStorageReflinkFindLooped(claims, nclaims, exclude);
+    return 0;
 }
 
 
@@ -162,48 +296,78 @@ virStorageReflinkExcludeTry(int fd,
                             virStorageReflinkExclude exclude,
                             bool *used)
 {
-    *used = false;
-    if (virStorageReflinkLockImage(fd, exclude, used) < 0)
+    const virStorageReflinkClaim claim = { .fd = fd };
+    const virStorageReflinkClaim *found;
+
+    if (virStorageReflinkExcludeImages(&claim, 1, exclude, &found) < 0)
         return -1;
-    if (!*used)
-        *used = virStorageReflinkForEachLoop(fd, virStorageReflinkLoopIsUse, &exclude) > 0;
+    *used = found != NULL;
     return 0;
 }
 
 
-/* As virStorageReflinkExcludeTry; an image in use is an error, which names @name. */
+/**
+ * virStorageReflinkExcludeAll:
+ * @claims: images
+ * @nclaims: how many
+ * @exclude: whom to keep out
+ *
+ * As virStorageReflinkExcludeTry, of several images together.
+ *
+ * Returns 0, or -1 with an error, which names the image that is in use
+ */
 int
-virStorageReflinkExcludeUse(int fd,
-                            virStorageReflinkExclude exclude,
-                            const char *name)
+virStorageReflinkExcludeAll(const virStorageReflinkClaim *claims,
+                            size_t nclaims,
+                            virStorageReflinkExclude exclude)
 {
-    bool used;
+    const virStorageReflinkClaim *used;
 
-    if (virStorageReflinkExcludeTry(fd, exclude, &used) < 0)
+    if (virStorageReflinkExcludeImages(claims, nclaims, exclude, &used) < 0)
         return -1;
     if (!used)
         return 0;
 
     virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("volume '%1$s' is in use by a virtual machine or a loop device: stop or detach that first"), name);
+                   _("volume '%1$s' is in use by a virtual machine or a loop device: stop or detach that first"),
+                   used->name);
     return -1;
 }
 
 
-static int
-virStorageReflinkLoopResize(int loop,
-                            const struct loop_info64 *info,
-                            void *opaque G_GNUC_UNUSED)
+/* As virStorageReflinkExcludeAll, of one image. */
+int
+virStorageReflinkExcludeUse(int fd,
+                            virStorageReflinkExclude exclude,
+                            const char *name)
 {
-    if (ioctl(loop, LOOP_SET_CAPACITY, 0) < 0)
-        VIR_WARN("cannot tell /dev/loop%u its new size: %s", info->lo_number, g_strerror(errno));
-    return 0;
+    const virStorageReflinkClaim claim = { .fd = fd, .name = name };
+
+    return virStorageReflinkExcludeAll(&claim, 1, exclude);
 }
 
 
-/* Tells the loop devices on an image that its size has changed. */
+/* Tells the loop devices on an image that its size has changed; also one that had no size, and is in no list of disks
+ * therefore. */
 void
 virStorageReflinkLoopsResize(int fd)
 {
-    virStorageReflinkForEachLoop(fd, virStorageReflinkLoopResize, NULL);
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+    struct stat file;
+
+    if (fstat(fd, &file) < 0 || virDirOpenQuiet(&dir, "/sys/block") < 0)
+        return;
+
+    while (virDirRead(dir, &entry, NULL) > 0) {
+        virStorageReflinkLoop loop;
+        VIR_AUTOCLOSE device = -1;
+
+        if (!STRPREFIX(entry->d_name, "loop") ||
+            (device = virStorageReflinkLoopOpen(entry->d_name, &loop)) < 0 ||
+            loop.dev != file.st_dev || loop.ino != file.st_ino)
+            continue;
+        if (ioctl(device, LOOP_SET_CAPACITY, 0) < 0)
+            VIR_WARN("cannot tell /dev/%s its new size: %s", entry->d_name, g_strerror(errno));
+    }
 }

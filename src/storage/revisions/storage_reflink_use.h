@@ -20,6 +20,18 @@ virStorageReflinkExcludeTry(int fd,
                             virStorageReflinkExclude exclude,
                             bool *used);
 
+/* An image that is to be used by nobody else. */
+typedef struct _virStorageReflinkClaim virStorageReflinkClaim;
+struct _virStorageReflinkClaim {
+    int fd;           /* open for reading and writing */
+    const char *name; /* of the volume, for errors */
+};
+
+int
+virStorageReflinkExcludeAll(const virStorageReflinkClaim *claims,
+                            size_t nclaims,
+                            virStorageReflinkExclude exclude);
+
 int
 virStorageReflinkExcludeUse(int fd,
                             virStorageReflinkExclude exclude,

@@ -15,6 +15,7 @@
 
 #include "storage_reflink_content.h"
 #include "storage_reflink_use.h"
+#include "storage_revision_facts.h"
 #include "virerror.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -142,27 +143,6 @@ virStorageReflinkFinishNew(virStorageRevContext *ctx,
 }
 
 
-/* The metadata of a new volume's head; only what @def says is not the default. */
-static void
-virStorageReflinkNewHeadMeta(virStorageVolDef *def,
-                             const char *volume,
-                             virStorageRevMeta *meta)
-{
-    virStorageRevVol *vol = virStorageRevVolGet(def);
-
-    meta->generation = 1;
-    meta->created = g_get_real_time() / G_USEC_PER_SEC;
-    meta->volumeHash = virStorageRevMetaHash(volume);
-    meta->nextId = 1;
-    if (vol->hasLifecycle) {
-        meta->snapOnStart = vol->snapOnStart;
-        meta->saveOnStop = vol->saveOnStop;
-        meta->source = g_strdup(vol->source);
-    }
-    meta->keep = vol->keep;
-}
-
-
 int
 virStorageReflinkFillBlank(int fd,
                            virStorageVolDef *def,
@@ -196,8 +176,7 @@ virStorageReflinkCreate(virStorageRevContext *ctx,
     }
 
     virStorageRevMetaInit(&meta);
-    meta.format = def->target.format;
-    virStorageReflinkNewHeadMeta(def, family->volume, &meta);
+    virStorageRevFactsNewHead(family->volume, def, NULL, &meta);
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, true) < 0 ||
         virStorageReflinkImageCreate(&image, &dir, false, family->volume) < 0 ||
@@ -250,13 +229,6 @@ virStorageReflinkSourceOpen(virStorageRevContext *ctx,
 }
 
 
-int
-virStorageReflinkSourceFormat(const virStorageRevSource *source)
-{
-    return source->family ? source->state->meta.format : source->format;
-}
-
-
 /* Another pool's volume is a copy by whatever means are quickest: within one file system that is a clone. */
 int
 virStorageReflinkSourceFill(virStorageRevContext *ctx,
@@ -284,10 +256,7 @@ virStorageReflinkClone(virStorageRevContext *ctx,
     unsigned long long capacity = source->family ? source->state->capacity : source->capacity;
 
     virStorageRevMetaInit(&meta);
-    meta.format = virStorageReflinkSourceFormat(source);
-    virStorageReflinkNewHeadMeta(def, family->volume, &meta);
-    if (source->family)
-        virStorageRevMetaSetOrigin(&meta, source->family->volume, &source->state->meta);
+    virStorageRevFactsNewHead(family->volume, def, source, &meta);
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, true) < 0 ||
         virStorageReflinkImageCreate(&image, &dir, !source->family, family->volume) < 0 ||
@@ -410,14 +379,7 @@ virStorageReflinkRedefine(virStorageRevContext *ctx,
         return -1;
 
     virStorageRevMetaInit(&meta);
-    virStorageRevMetaCopy(&meta, &family->head->meta);
-    virStorageRevMetaCopyVolumeFacts(&meta, facts);
-    if (!meta.volumeHash)
-        meta.volumeHash = virStorageRevMetaHash(family->volume);
-    meta.nextId = virStorageRevFamilyNextId(family);
-    if (!meta.generation)
-        meta.generation = 1;
-
+    virStorageRevFactsRedefined(family, facts, &meta);
     return virStorageReflinkRewriteHeadMeta(ctx, family, head, &meta);
 }
 

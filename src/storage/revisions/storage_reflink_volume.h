@@ -92,7 +92,8 @@ virStorageReflinkPrecache(virStorageRevContext *ctx,
 int
 virStorageReflinkOpenForDownload(virStorageRevContext *ctx,
                                  virStorageRevFamily *family,
-                                 const virStorageRevState *state);
+                                 const virStorageRevState *state,
+                                 char **temporary);
 
 int
 virStorageReflinkOpenLive(virStorageRevContext *ctx,
@@ -140,9 +141,6 @@ virStorageReflinkFillBlank(int fd,
                            unsigned int flags);
 
 int
-virStorageReflinkSourceFormat(const virStorageRevSource *source);
-
-int
 virStorageReflinkSourceFill(virStorageRevContext *ctx,
                             const virStorageRevSource *source,
                             int fd);
@@ -184,10 +182,6 @@ virStorageReflinkPrecacheMatches(int head,
                                  const virStorageRevState *state,
                                  int precache,
                                  const char *volume);
-
-void
-virStorageReflinkLiveMeta(virStorageRevFamily *family,
-                          virStorageRevMeta *meta);
 
 int
 virStorageReflinkLiveImage(virStorageRevContext *ctx,

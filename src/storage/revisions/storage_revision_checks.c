@@ -33,14 +33,41 @@ virStorageRevVolLookup(virConnectPtr conn,
 }
 
 
-/* Can a new volume, live copy or revision be called @name? */
+/* Can a new volume, live copy or revision of @pool be called @name? */
 int
-virStorageRevCheckTargetName(const virStorageRevOps *ops,
+virStorageRevCheckTargetName(virStoragePoolDef *pool,
                              const virStorageRevName *name)
 {
+    const virStorageRevOps *ops = virStorageRevOpsForType(pool->type);
+
     if (virStorageRevVolumeNameCheck(name->volume, ops->nestedNames) < 0)
         return -1;
-    return ops->checkName(name);
+    return ops->checkName(pool, name);
+}
+
+
+/* Is there no volume of somebody else's that would be taken for a live copy or revision of the new one? */
+static int
+virStorageRevCheckNoStates(virStorageRevOperation *op)
+{
+    GHashTableIter iter;
+    void *name;
+
+    if (!op->ops->stateOf)
+        return 0;
+
+    g_hash_table_iter_init(&iter, virStorageRevPoolFamilies(op->obj));
+    while (g_hash_table_iter_next(&iter, &name, NULL)) {
+        g_autofree char *volume = op->ops->stateOf(name);
+
+        if (STRNEQ_NULLABLE(volume, op->family->volume))
+            continue;
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("'%1$s' cannot be created while there is a volume '%2$s', which would be taken for a live copy or a revision of it"),
+                       volume, (const char *) name);
+        return -1;
+    }
+    return 0;
 }
 
 
@@ -58,6 +85,8 @@ virStorageRevCheckNew(virStorageRevOperation *op)
                        op->family->volume);
         return -1;
     }
+    if (virStorageRevCheckNoStates(op) < 0)
+        return -1;
     return virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_HEAD);
 }
 

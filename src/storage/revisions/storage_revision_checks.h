@@ -19,7 +19,7 @@ virStorageRevVolLookup(virConnectPtr conn,
                        const char *name);
 
 int
-virStorageRevCheckTargetName(const virStorageRevOps *ops,
+virStorageRevCheckTargetName(virStoragePoolDef *pool,
                              const virStorageRevName *name);
 
 int

@@ -47,7 +47,6 @@ virStorageRevRequestParse(virStorageRevRequest *request,
                           bool samePool,
                           virStorageVolDef *def)
 {
-    const virStorageRevOps *ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
     bool exists = virStorageVolDefFindByName(obj, def->name) != NULL;
 
     request->def = def;
@@ -55,7 +54,7 @@ virStorageRevRequestParse(virStorageRevRequest *request,
     if (virStorageRevNameParse(def->name, &request->target) < 0 ||
         (samePool && virStorageRevNameParse(source, &request->source) < 0))
         return -1;
-    if (!exists && virStorageRevCheckTargetName(ops, &request->target) < 0)
+    if (!exists && virStorageRevCheckTargetName(virStoragePoolObjGetDef(obj), &request->target) < 0)
         return -1;
 
     request->action = virStorageRevActionDecide(samePool ? &request->source : NULL, samePool,
@@ -115,7 +114,7 @@ virStorageRevSchedulePrecache(virStorageRevOperation *op)
 {
     const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(op->family);
 
-    if (!op->ctx->cloneRequired ||
+    if (!op->ops->precache || !op->ctx->cloneRequired ||
         (facts && virStorageRevStartDecide(facts->snapOnStart, facts->saveOnStop) != VIR_STORAGE_REV_START_OWN))
         return;
     virStorageRevWorkerPrecache(op->ops, op->ctx->uuid, op->family->volume);
@@ -332,8 +331,8 @@ virStorageRevShowBuilding(virStorageRevOperation *op,
     g_autofree char *file = NULL;
 
     def->name = g_strdup(request->def->name);
-    def->type = VIR_STORAGE_VOL_FILE;
-    def->target.type = VIR_STORAGE_TYPE_FILE;
+    def->type = op->ops->volType;
+    def->target.type = def->type == VIR_STORAGE_VOL_BLOCK ? VIR_STORAGE_TYPE_BLOCK : VIR_STORAGE_TYPE_FILE;
     def->target.format = source->format;
     def->target.capacity = source->capacity;
     file = op->ops->fileOf(&request->target);

@@ -10,6 +10,7 @@
 
 #include "storage_revision_driver.h"
 
+#include "storage_backend_qubes_thin.h"
 #include "storage_backend_reflink.h"
 #include "storage_revision_checks.h"
 #include "storage_revision_operation.h"
@@ -23,7 +24,9 @@
 int
 virStorageRevBackendsRegister(void)
 {
-    return virStorageBackendReflinkRegister();
+    if (virStorageBackendReflinkRegister() < 0)
+        return -1;
+    return virStorageBackendQubesThinRegister();
 }
 
 
@@ -33,6 +36,8 @@ virStorageRevOpsForType(int type)
 {
     if (type == VIR_STORAGE_POOL_REFLINK)
         return virStorageBackendReflinkOps();
+    if (type == VIR_STORAGE_POOL_QUBES_THIN)
+        return virStorageBackendQubesThinOps();
     return NULL;
 }
 
@@ -125,7 +130,6 @@ virStorageRevCreate(virStoragePoolObj *obj,
                     virStorageVolDef *def,
                     unsigned int flags)
 {
-    const virStorageRevOps *ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
     g_auto(virStorageRevOperation) op = { 0 };
     g_auto(virStorageRevName) name = { 0 };
     virStorageRevTemplate template = { 0 };
@@ -144,7 +148,7 @@ virStorageRevCreate(virStoragePoolObj *obj,
                        def->name);
         return -1;
     }
-    if (virStorageRevCheckTargetName(ops, &name) < 0)
+    if (virStorageRevCheckTargetName(virStoragePoolObjGetDef(obj), &name) < 0)
         return -1;
 
     if (virStorageRevCreateTemplate(obj, def, &template) == 0 &&

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "datatypes.h"
+#include "object_event.h"
 #include "storage_revision_conf.h"
 #include "virstorageobj.h"
 
@@ -67,6 +68,7 @@ virStorageRevVolUpload(virStorageVolPtr vol,
                        unsigned long long offset,
                        unsigned long long length,
                        unsigned int flags,
+                       virObjectEventState *events,
                        int *ret);
 
 bool

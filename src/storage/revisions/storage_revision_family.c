@@ -11,8 +11,11 @@
 #include "storage_revision_family.h"
 
 #include "virerror.h"
+#include "virlog.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_revision_family");
 
 static virClass *virStorageRevFamilyClass;
 
@@ -54,6 +57,23 @@ virStorageRevStateNew(virStorageRevKind kind)
 }
 
 
+/* Replaces what is known of the head that followed a revision by a copy of @next, or by nothing. */
+void
+virStorageRevStateSetNext(virStorageRevState *state,
+                          const virStorageRevMeta *next)
+{
+    if (state->next)
+        virStorageRevMetaClear(state->next);
+    g_clear_pointer(&state->next, g_free);
+    if (!next)
+        return;
+
+    state->next = g_new0(virStorageRevMeta, 1);
+    virStorageRevMetaInit(state->next);
+    virStorageRevMetaCopy(state->next, next);
+}
+
+
 virStorageRevState *
 virStorageRevStateCopy(const virStorageRevState *state)
 {
@@ -67,6 +87,11 @@ virStorageRevStateCopy(const virStorageRevState *state)
     copy->word = g_strdup(state->word);
     copy->file = g_strdup(state->file);
     copy->backing = g_strdup(state->backing);
+    copy->origin = g_strdup(state->origin);
+    copy->tags = g_strdupv(state->tags);
+    copy->next = NULL;
+    if (state->next)
+        virStorageRevStateSetNext(copy, state->next);
     copy->perms.label = g_strdup(state->perms.label);
     virStorageRevMetaInit(&copy->meta);
     virStorageRevMetaCopy(&copy->meta, &state->meta);
@@ -83,6 +108,9 @@ virStorageRevStateFree(virStorageRevState *state)
     g_free(state->word);
     g_free(state->file);
     g_free(state->backing);
+    g_free(state->origin);
+    g_strfreev(state->tags);
+    virStorageRevStateSetNext(state, NULL);
     g_free(state->perms.label);
     virStorageRevMetaClear(&state->meta);
     g_free(state);
@@ -383,6 +411,18 @@ virStorageRevMetaHasFacts(const virStorageRevMeta *meta,
 }
 
 
+/* Are the volume facts of @meta newer than those of @other? The next id only grows, whoever else writes heads meanwhile;
+ * the generation begins anew then. A pin is as old as the revision that it was made beside, which comes first. */
+static bool
+virStorageRevMetaIsNewer(const virStorageRevMeta *meta,
+                         const virStorageRevMeta *other)
+{
+    if (meta->nextId != other->nextId)
+        return meta->nextId > other->nextId;
+    return meta->generation > other->generation;
+}
+
+
 /**
  * virStorageRevFamilyVolumeFacts:
  *
@@ -406,8 +446,20 @@ virStorageRevFamilyVolumeFacts(virStorageRevFamily *family)
         const virStorageRevState *state = g_ptr_array_index(family->revisions, i);
 
         if (virStorageRevMetaHasFacts(&state->meta, family->volume) &&
-            (!newest || state->meta.generation >= newest->generation))
+            (!newest || virStorageRevMetaIsNewer(&state->meta, newest)))
             newest = &state->meta;
     }
     return newest;
+}
+
+
+/* Warns of a head that has lost its metadata, and what the volume is with it. */
+void
+virStorageRevFamilyWarnForgotten(virStorageRevFamily *family,
+                                 const char *pool)
+{
+    if (family->head && !virStorageRevMetaIsOf(&family->head->meta, family->volume) &&
+        virStorageRevFamilyVolumeFacts(family))
+        VIR_WARN("the head of volume '%s' of pool '%s' has been replaced by something that keeps no metadata: its lifecycle and retention are taken from its newest other state",
+                 family->volume, pool);
 }

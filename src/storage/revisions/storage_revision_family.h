@@ -33,7 +33,13 @@ struct _virStorageRevState {
     struct timespec mtime;
     struct timespec ctime;
 
-    /* identity, to tell shared inodes and replaced files */
+    /* LVs */
+    char *origin;            /* LV that this one is a snapshot of, as LVM knows it; NULL: none, or not known */
+    char **tags;             /* those of ours, as they are written */
+    unsigned int thinId;     /* number of the thin device in its pool; 0 where unknown */
+    virStorageRevMeta *next; /* revisions: metadata of the head that followed, as long as it is the device named there */
+
+    /* identity of files, to tell shared inodes and replaced files */
     dev_t dev;
     ino_t ino;
     nlink_t nlink;
@@ -59,6 +65,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageRevFamily, virObjectUnref);
 
 virStorageRevState *
 virStorageRevStateNew(virStorageRevKind kind);
+
+void
+virStorageRevStateSetNext(virStorageRevState *state,
+                          const virStorageRevMeta *next);
 
 virStorageRevState *
 virStorageRevStateCopy(const virStorageRevState *state);
@@ -123,3 +133,7 @@ virStorageRevFamilyPruneUpTo(virStorageRevFamily *family,
 
 const virStorageRevMeta *
 virStorageRevFamilyVolumeFacts(virStorageRevFamily *family);
+
+void
+virStorageRevFamilyWarnForgotten(virStorageRevFamily *family,
+                                 const char *pool);

@@ -11,6 +11,7 @@
  *   n hash of the volume    l lifecycle             s its source         k keep
  *   i next id               x prune up to this id
  *   b base generation       t boot                  S staged             h stamp of the head
+ *   d thin device
  *   o origin NAME#GENERATION, once for each, nearest first
  *
  * It has to do as an LVM tag too, which leaves few characters; all others are written as '!' and two hex digits.
@@ -284,6 +285,11 @@ virStorageRevMetaParseMark(char key,
         return STREQ(value, "1") ? 0 : -1;
     case 'h':
         return virStorageRevMetaParseString(value, &meta->headStamp);
+    case 'd':
+        if (virStorageRevMetaParseNumber(value, 10, UINT_MAX, &number) < 0)
+            return -1;
+        meta->thinId = number;
+        return 0;
     default:
         return 0; /* a later version's */
     }
@@ -430,6 +436,8 @@ virStorageRevMetaFormatMarks(virBuffer *buf,
         virBufferAddLit(buf, "&h=");
         virStorageRevMetaEscape(buf, meta->headStamp);
     }
+    if (meta->thinId)
+        virBufferAsprintf(buf, "&d=%u", meta->thinId);
 }
 
 
@@ -562,6 +570,7 @@ virStorageRevMetaDropMarks(virStorageRevMeta *meta)
     meta->base = 0;
     meta->boot = 0;
     meta->staged = false;
+    meta->thinId = 0;
     VIR_FREE(meta->headStamp);
 }
 

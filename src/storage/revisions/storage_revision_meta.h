@@ -44,6 +44,10 @@ struct _virStorageRevMeta {
 
     /* precache mark: the head that it is a clone of */
     char *headStamp;
+
+    /* LVs: the thin device that all this is about, 0 for whichever the LV is. A merge gives an LV another one, so that
+     * facts about the state to come can be recorded ahead, and count from that very moment on. */
+    unsigned int thinId;
 };
 
 void

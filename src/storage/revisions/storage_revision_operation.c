@@ -21,14 +21,22 @@ virStorageRevContext *
 virStorageRevContextNew(virStoragePoolDef *def)
 {
     virStorageRevContext *ctx = g_new0(virStorageRevContext, 1);
+    virStorageRevPool *pool = virStorageRevPoolGet(def);
 
     memcpy(ctx->uuid, def->uuid, VIR_UUID_BUFLEN);
     ctx->poolName = g_strdup(def->name);
     ctx->poolPath = g_strdup(def->target.path);
     ctx->poolKeep = virStorageRevPoolKeep(def);
-    ctx->cloneRequired = virStorageRevPoolGet(def)->reflinkRequired != VIR_TRISTATE_BOOL_NO;
+    ctx->cloneRequired = pool->reflinkRequired != VIR_TRISTATE_BOOL_NO;
     ctx->allocationIsCapacity = def->refresh &&
         def->refresh->volume.allocation == VIR_STORAGE_VOL_DEF_REFRESH_ALLOCATION_CAPACITY;
+
+    ctx->vg = g_strdup(def->source.name);
+    ctx->thinPool = g_strdup(pool->thinPool);
+    ctx->pvs = g_strdupv(pool->pvs);
+    ctx->headsActive = pool->activation == VIR_STORAGE_REV_ACTIVATION_ALL;
+    ctx->vgExtentSize = pool->vgExtentSize;
+    ctx->vgMetadataFree = pool->vgMetadataFree;
     return ctx;
 }
 
@@ -41,6 +49,9 @@ virStorageRevContextFree(virStorageRevContext *ctx)
 
     g_free(ctx->poolName);
     g_free(ctx->poolPath);
+    g_free(ctx->vg);
+    g_free(ctx->thinPool);
+    g_strfreev(ctx->pvs);
     g_free(ctx);
 }
 

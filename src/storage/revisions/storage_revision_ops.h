@@ -20,6 +20,14 @@ struct _virStorageRevContext {
     int poolKeep;
     bool cloneRequired;        /* refuse what the file system cannot clone */
     bool allocationIsCapacity; /* <refresh><volume allocation='capacity'/></refresh> */
+
+    /* qubes-thin */
+    char *vg;
+    char *thinPool;
+    char **pvs;                /* what the volume group lies on; NULL: LVM looks for it */
+    bool headsActive;          /* not only live copies are to be active */
+    unsigned long long vgExtentSize;
+    unsigned long long vgMetadataFree;
 };
 
 virStorageRevContext *
@@ -53,10 +61,15 @@ typedef struct _virStorageRevStaging virStorageRevStaging;
 typedef struct _virStorageRevOps virStorageRevOps;
 struct _virStorageRevOps {
     virStoragePoolType type;
+    virStorageVolType volType;
     bool nestedNames;
 
     /* names that collide with the files or LVs of other volumes */
-    int (*checkName)(const virStorageRevName *name);
+    int (*checkName)(virStoragePoolDef *pool,
+                     const virStorageRevName *name);
+    /* the volume that a file or LV named like the volume @name would be taken for a state of, if that existed, or NULL;
+     * NULL where no volume has such a name */
+    char *(*stateOf)(const char *name);
     /* where a head or live copy is, below the pool's target path */
     char *(*fileOf)(const virStorageRevName *name);
 
@@ -107,20 +120,29 @@ struct _virStorageRevOps {
     int (*prune)(virStorageRevContext *ctx,
                  virStorageRevFamily *family,
                  size_t count);
-    /* prepares the next live copy, if that is worth while: in the background, some seconds after the head changed */
+    /* prepares the next live copy, if that is worth while: in the background, some seconds after the head changed; NULL
+     * where a start is quick anyway */
     void (*precache)(virStorageRevContext *ctx,
                      virStorageRevFamily *family);
 
-    /* a file descriptor of a stable image of @state */
+    /* a file descriptor of a stable image of @state; where something had to be made or activated for that, @temporary is
+     * set to its name, and tidy takes that back when nobody reads it any more */
     int (*openForDownload)(virStorageRevContext *ctx,
                            virStorageRevFamily *family,
-                           const virStorageRevState *state);
+                           const virStorageRevState *state,
+                           char **temporary);
+    void (*tidy)(virStorageRevContext *ctx,
+                 const char *temporary);
     /* a file descriptor of the live copy itself, for writing */
     int (*openLive)(virStorageRevContext *ctx,
                     virStorageRevFamily *family);
     virStorageRevStaging *(*stagingBegin)(virStorageRevContext *ctx,
                                           virStorageRevFamily *family);
     int (*stagingFd)(virStorageRevStaging *staging);
+    /* makes a part of a staged or live copy read as zeros, with as little space as can be; -1 with errno */
+    int (*makeHole)(int fd,
+                    unsigned long long offset,
+                    unsigned long long length);
     /* what is staged becomes the head; frees nothing */
     int (*stagingCommit)(virStorageRevContext *ctx,
                          virStorageRevFamily *family,

@@ -295,8 +295,8 @@ virStorageRevDefAdd(virStoragePoolObj *obj,
         return -1;
 
     def->name = g_strdup(name);
-    def->type = VIR_STORAGE_VOL_FILE;
-    def->target.type = VIR_STORAGE_TYPE_FILE;
+    def->type = virStorageRevOpsForType(pool->type)->volType;
+    def->target.type = def->type == VIR_STORAGE_VOL_BLOCK ? VIR_STORAGE_TYPE_BLOCK : VIR_STORAGE_TYPE_FILE;
     def->target.path = g_strdup_printf("%s/%s", pool->target.path, state->file);
     def->target.privateData = (virObject *) vol;
     def->key = g_strdup(def->target.path);

@@ -13,6 +13,7 @@
 #include "storage_revision_driver.h"
 
 #include "storage_driver.h"
+#include "storage_event.h"
 #include "storage_revision_checks.h"
 #include "storage_revision_pool.h"
 #include "storage_revision_worker.h"
@@ -39,6 +40,7 @@ struct _virStorageRevUpload {
     const virStorageRevOps *ops;
     virStorageRevStaging *staging;   /* to the head */
     virStorageRevLocks *locks;       /* to the live copy, in place: nobody may commit it meanwhile */
+    virObjectEventState *events;     /* of the storage driver */
     int fd;                          /* of the staged image or live copy */
     unsigned long long position;     /* where the next byte of the stream goes */
     unsigned long long unwritten;    /* bytes since the last write-back */
@@ -56,6 +58,7 @@ virStorageRevUploadFree(virStorageRevUpload *upload)
     else
         VIR_FORCE_CLOSE(upload->fd);
     virStorageRevLocksRelease(upload->locks);
+    virObjectUnref(upload->events);
     g_free(upload->volume);
     g_free(upload);
 }
@@ -104,7 +107,7 @@ virStorageRevUploadSendHole(virStreamPtr st,
     virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
 
     if (length > 0 &&
-        fallocate(upload->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, upload->position, length) < 0) {
+        upload->ops->makeHole(upload->fd, upload->position, length) < 0) {
         virReportSystemError(errno, _("cannot make a hole in volume '%1$s'"), upload->volume);
         return -1;
     }
@@ -112,6 +115,36 @@ virStorageRevUploadSendHole(virStreamPtr st,
         return -1;
     upload->position += length;
     return 0;
+}
+
+
+/* Tells clients that follow the pool what libvirt's own pool types tell them after an upload, which refreshes those.
+ * Called with the pool locked, when volume and pool are up to date. */
+static void
+virStorageRevUploadTell(virStorageRevUpload *upload,
+                        virStoragePoolObj *obj)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+
+    virObjectEventStateQueue(upload->events, virStoragePoolEventRefreshNew(def->name, def->uuid));
+}
+
+
+/* An upload in place has changed the live copy whether it came to its end or not. */
+static void
+virStorageRevUploadEndInPlace(virStorageRevUpload *upload)
+{
+    virStoragePoolObj *obj;
+    virErrorPtr err = NULL;
+
+    virErrorPreserveLast(&err);
+    g_clear_pointer(&upload->locks, virStorageRevLocksRelease);
+    if ((obj = virStoragePoolObjFindPoolByUUID(upload->pool))) {
+        if (virStoragePoolObjIsActive(obj) && upload->ops->updatePool(obj) == 0)
+            virStorageRevUploadTell(upload, obj);
+        virStoragePoolObjEndAPI(&obj);
+    }
+    virErrorRestore(&err);
 }
 
 
@@ -142,23 +175,23 @@ virStorageRevUploadFinish(virStreamPtr st)
 {
     g_autoptr(virStorageRevUpload) upload = virStorageRevUploadSteal(st);
     virStoragePoolObj *obj = NULL;
-    int ret;
-
-    if (upload->original->streamFinish(st) < 0)
-        return -1;
+    int ret = upload->original->streamFinish(st);
 
     if (!upload->staging) {
-        if (fsync(upload->fd) == 0)
-            return 0;
-        virReportSystemError(errno, _("cannot make volume '%1$s' durable"), upload->volume);
-        return -1;
+        if (ret == 0 && (ret = fsync(upload->fd)) < 0)
+            virReportSystemError(errno, _("cannot make volume '%1$s' durable"), upload->volume);
+        virStorageRevUploadEndInPlace(upload);
+        return ret;
     }
+    if (ret < 0)
+        return -1;
 
     if (!(obj = virStoragePoolObjFindPoolByUUID(upload->pool))) {
         virReportError(VIR_ERR_NO_STORAGE_POOL, _("the pool of volume '%1$s' has gone during the upload"), upload->volume);
         return -1;
     }
-    ret = virStorageRevUploadCommit(upload, obj);
+    if ((ret = virStorageRevUploadCommit(upload, obj)) == 0)
+        virStorageRevUploadTell(upload, obj);
     virStoragePoolObjEndAPI(&obj);
     return ret;
 }
@@ -168,8 +201,11 @@ static int
 virStorageRevUploadAbort(virStreamPtr st)
 {
     g_autoptr(virStorageRevUpload) upload = virStorageRevUploadSteal(st);
+    int ret = upload->original->streamAbort(st);
 
-    return upload->original->streamAbort(st);
+    if (!upload->staging)
+        virStorageRevUploadEndInPlace(upload);
+    return ret;
 }
 
 
@@ -246,7 +282,8 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
                          virStreamPtr stream,
                          unsigned long long offset,
                          unsigned long long length,
-                         bool sparse)
+                         bool sparse,
+                         virObjectEventState *events)
 {
     bool live = name->kind == VIR_STORAGE_REV_LIVE;
     g_auto(virStorageRevOperation) op = { 0 };
@@ -261,6 +298,7 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
 
     upload->ops = op.ops;
     upload->volume = g_strdup(name->volume);
+    upload->events = virObjectRef(events);
     upload->position = offset;
     memcpy(upload->pool, op.ctx->uuid, VIR_UUID_BUFLEN);
 
@@ -270,8 +308,10 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
         ret = virStorageRevStreamOpen(stream, upload->fd, offset, length, sparse, O_WRONLY);
     virStorageRevOperationLock(&op);
 
-    if (ret == 0)
+    if (ret == 0) {
+        virFDStreamSkipHoles(stream);
         virStorageRevUploadAttach(g_steal_pointer(&upload), stream);
+    }
     return ret;
 }
 
@@ -283,6 +323,7 @@ virStorageRevVolUpload(virStorageVolPtr vol,
                        unsigned long long offset,
                        unsigned long long length,
                        unsigned int flags,
+                       virObjectEventState *events,
                        int *ret)
 {
     g_auto(virStorageRevName) name = { 0 };
@@ -295,8 +336,68 @@ virStorageRevVolUpload(virStorageVolPtr vol,
 
     if (virStorageRevNameParse(vol->name, &name) == 0)
         *ret = virStorageRevUploadBegin(obj, &name, stream, offset, length,
-                                        flags & VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM);
+                                        flags & VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM, events);
     return true;
+}
+
+
+/*
+ * A download of what had to be made for it is a file descriptor stream whose end tells that it can go.
+ */
+typedef struct _virStorageRevDownload virStorageRevDownload;
+struct _virStorageRevDownload {
+    virStreamDriver driver;    /* what st->driver points to; must be first */
+    virStreamDriver *original;
+    unsigned char pool[VIR_UUID_BUFLEN];
+    char *temporary;
+};
+
+
+/* The end of a stream is in the daemon's event loop: what it has read is removed in the background. */
+static int
+virStorageRevDownloadEnd(virStreamPtr st,
+                         bool finish)
+{
+    virStorageRevDownload *download = (virStorageRevDownload *) st->driver;
+    int ret;
+
+    st->driver = download->original;
+    ret = finish ? st->driver->streamFinish(st) : st->driver->streamAbort(st);
+    virStorageRevWorkerTidy(download->pool, download->temporary);
+    g_free(download->temporary);
+    g_free(download);
+    return ret;
+}
+
+
+static int
+virStorageRevDownloadFinish(virStreamPtr st)
+{
+    return virStorageRevDownloadEnd(st, true);
+}
+
+
+static int
+virStorageRevDownloadAbort(virStreamPtr st)
+{
+    return virStorageRevDownloadEnd(st, false);
+}
+
+
+static void
+virStorageRevDownloadAttach(virStreamPtr stream,
+                            const unsigned char *pool,
+                            char *temporary)
+{
+    virStorageRevDownload *download = g_new0(virStorageRevDownload, 1);
+
+    memcpy(download->pool, pool, VIR_UUID_BUFLEN);
+    download->temporary = temporary;
+    download->original = stream->driver;
+    download->driver = *stream->driver;
+    download->driver.streamFinish = virStorageRevDownloadFinish;
+    download->driver.streamAbort = virStorageRevDownloadAbort;
+    stream->driver = &download->driver;
 }
 
 
@@ -310,6 +411,7 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
 {
     g_auto(virStorageRevOperation) op = { 0 };
     virStorageRevState *state;
+    g_autofree char *temporary = NULL;
     VIR_AUTOCLOSE fd = -1;
     int ret = -1;
 
@@ -318,9 +420,14 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
         return -1;
 
     virStorageRevOperationUnlock(&op);
-    if ((fd = op.ops->openForDownload(op.ctx, op.source, state)) >= 0)
+    if ((fd = op.ops->openForDownload(op.ctx, op.source, state, &temporary)) >= 0)
         ret = virStorageRevStreamOpen(stream, fd, offset, length, sparse, O_RDONLY);
     virStorageRevOperationLock(&op);
+
+    if (ret == 0 && temporary)
+        virStorageRevDownloadAttach(stream, op.ctx->uuid, g_steal_pointer(&temporary));
+    else if (temporary)
+        virStorageRevWorkerTidy(op.ctx->uuid, temporary);
     return ret;
 }
 

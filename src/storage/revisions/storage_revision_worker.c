@@ -26,10 +26,15 @@ VIR_LOG_INIT("storage.storage_revision_worker");
 /* So many files may wait to be closed; beyond that the caller closes them itself. */
 #define VIR_STORAGE_REV_WORKER_FDS_MAX 256
 
+/* So long a pool's stop waits for what is under way; no step of it should take nearly as long. */
+#define VIR_STORAGE_REV_WORKER_STOP_MS (30 * 1000)
+
 typedef struct _virStorageRevJob virStorageRevJob;
 struct _virStorageRevJob {
     unsigned char pool[VIR_UUID_BUFLEN];
     int fd; /* to close, or -1 */
+
+    char *temporary; /* to tidy up, or NULL */
 
     /* a precache to make */
     const virStorageRevOps *ops;
@@ -38,9 +43,12 @@ struct _virStorageRevJob {
 };
 
 static virMutex mutex = VIR_MUTEX_INITIALIZER;
-static virCond changed;
-static GQueue closes = G_QUEUE_INIT;
+static virCond changed;  /* there is something to do */
+static virCond finished; /* a job is done */
+static GQueue prompt = G_QUEUE_INIT;
 static GQueue timed = G_QUEUE_INIT; /* by time, since the delay is always the same */
+static virStorageRevJob *current;   /* what the thread is working on, or NULL */
+static bool cancelled;              /* nobody wants it any more */
 static bool running;
 
 
@@ -48,8 +56,19 @@ static void
 virStorageRevJobFree(virStorageRevJob *job)
 {
     VIR_FORCE_CLOSE(job->fd);
+    g_free(job->temporary);
     g_free(job->volume);
     g_free(job);
+}
+
+
+/* For what takes several steps: is the pool being stopped, so that the rest would be for nothing? */
+bool
+virStorageRevWorkerIsCancelled(void)
+{
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+
+    return cancelled;
 }
 
 
@@ -79,6 +98,26 @@ virStorageRevWorkerRunPrecache(virStorageRevJob *job)
 }
 
 
+/* Removes what a download had to make. Of a pool that was stopped meanwhile that is left to its next start. */
+static void
+virStorageRevWorkerRunTidy(virStorageRevJob *job)
+{
+    virStoragePoolObj *obj = virStoragePoolObjFindPoolByUUID(job->pool);
+    g_autoptr(virStorageRevContext) ctx = NULL;
+    const virStorageRevOps *ops = NULL;
+
+    if (!obj)
+        return;
+    if (virStoragePoolObjIsActive(obj) &&
+        (ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type)))
+        ctx = virStorageRevContextNew(virStoragePoolObjGetDef(obj));
+    virStoragePoolObjEndAPI(&obj);
+
+    if (ctx)
+        ops->tidy(ctx, job->temporary);
+}
+
+
 /* The pool has more space once the last reference to a removed file is gone. */
 static void
 virStorageRevWorkerRunClose(virStorageRevJob *job)
@@ -103,7 +142,7 @@ virStorageRevWorkerNext(void)
     virStorageRevJob *job;
     unsigned long long now;
 
-    if ((job = g_queue_pop_head(&closes)))
+    if ((job = g_queue_pop_head(&prompt)))
         return job;
 
     if (!(job = g_queue_peek_head(&timed))) {
@@ -126,15 +165,23 @@ virStorageRevWorkerMain(void *opaque G_GNUC_UNUSED)
         virStorageRevJob *job = NULL;
 
         VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
-            job = virStorageRevWorkerNext();
+            job = current = virStorageRevWorkerNext();
+            cancelled = false;
         }
         if (!job)
             continue;
 
         if (job->volume)
             virStorageRevWorkerRunPrecache(job);
+        else if (job->temporary)
+            virStorageRevWorkerRunTidy(job);
         else
             virStorageRevWorkerRunClose(job);
+
+        VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+            current = NULL;
+            virCondBroadcast(&finished);
+        }
         virStorageRevJobFree(job);
         virResetLastError();
     }
@@ -151,6 +198,7 @@ virStorageRevWorkerStart(void)
     if (running)
         return 0;
     if (virCondInit(&changed) < 0 ||
+        virCondInit(&finished) < 0 ||
         virThreadCreateFull(&thread, false, virStorageRevWorkerMain, "vol-revisions", false, NULL) < 0) {
         VIR_WARN("cannot start the thread for background work on volumes");
         return -1;
@@ -177,13 +225,13 @@ virStorageRevWorkerClose(int *fd,
         return;
 
     VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
-        if (g_queue_get_length(&closes) < VIR_STORAGE_REV_WORKER_FDS_MAX &&
+        if (g_queue_get_length(&prompt) < VIR_STORAGE_REV_WORKER_FDS_MAX &&
             virStorageRevWorkerStart() == 0) {
             job = g_new0(virStorageRevJob, 1);
             job->fd = *fd;
             memcpy(job->pool, ctx->uuid, VIR_UUID_BUFLEN);
             *fd = -1;
-            g_queue_push_tail(&closes, job);
+            g_queue_push_tail(&prompt, job);
             virCondSignal(&changed);
         }
     }
@@ -191,15 +239,38 @@ virStorageRevWorkerClose(int *fd,
 }
 
 
-/* Removes the pending jobs of a pool for @volume, which is NULL for its sizes; all of its jobs when @all is true.
- * Called with the mutex held. Returns whether there were any. */
-static bool
+/**
+ * virStorageRevWorkerTidy:
+ * @pool: UUID of the pool
+ * @temporary: what a download had to make, and has read
+ */
+void
+virStorageRevWorkerTidy(const unsigned char *pool,
+                        const char *temporary)
+{
+    virStorageRevJob *job = NULL;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        if (virStorageRevWorkerStart() == 0) {
+            job = g_new0(virStorageRevJob, 1);
+            job->fd = -1;
+            memcpy(job->pool, pool, VIR_UUID_BUFLEN);
+            job->temporary = g_strdup(temporary);
+            g_queue_push_tail(&prompt, job);
+            virCondSignal(&changed);
+        }
+    }
+}
+
+
+/* Removes the pending jobs of a pool for @volume, which is NULL for its sizes; all of its jobs when @all is true. Called
+ * with the mutex held. */
+static void
 virStorageRevWorkerDrop(const unsigned char *pool,
                         const char *volume,
                         bool all)
 {
     GList *link = timed.head;
-    bool found = false;
 
     while (link) {
         virStorageRevJob *job = link->data;
@@ -209,11 +280,9 @@ virStorageRevWorkerDrop(const unsigned char *pool,
             (all || STREQ_NULLABLE(job->volume, volume))) {
             g_queue_delete_link(&timed, link);
             virStorageRevJobFree(job);
-            found = true;
         }
         link = next;
     }
-    return found;
 }
 
 
@@ -228,9 +297,11 @@ virStorageRevWorkerPushTimed(virStorageRevJob *job)
         job->due = now + VIR_STORAGE_REV_WORKER_DELAY_MS;
         VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
             if (virStorageRevWorkerStart() == 0) {
+                /* a thread that waits for another one is back early enough for this one */
+                if (g_queue_is_empty(&timed))
+                    virCondSignal(&changed);
                 virStorageRevWorkerDrop(job->pool, job->volume, false);
                 g_queue_push_tail(&timed, job);
-                virCondSignal(&changed);
                 queued = true;
             }
         }
@@ -240,18 +311,88 @@ virStorageRevWorkerPushTimed(virStorageRevJob *job)
 }
 
 
+/* Is the thread working in the pool, or going to do so at once? Called with the mutex held. */
+static bool
+virStorageRevWorkerIsBusy(const unsigned char *pool)
+{
+    GList *link;
+
+    if (current && memcmp(current->pool, pool, VIR_UUID_BUFLEN) == 0)
+        return true;
+
+    for (link = prompt.head; link; link = link->next) {
+        const virStorageRevJob *job = link->data;
+
+        if (memcmp(job->pool, pool, VIR_UUID_BUFLEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+
+/* Gives up what is to be prepared in a pool, and says whether that is all. */
+static bool
+virStorageRevWorkerIsIdle(const unsigned char *pool)
+{
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+
+    virStorageRevWorkerDrop(pool, NULL, true);
+    return !virStorageRevWorkerIsBusy(pool);
+}
+
+
+/* Waits until the thread has nothing open in the pool. Returns false when that takes too long. */
+static bool
+virStorageRevWorkerWait(const unsigned char *pool,
+                        unsigned long long until)
+{
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+
+    while (virStorageRevWorkerIsBusy(pool)) {
+        if (current && memcmp(current->pool, pool, VIR_UUID_BUFLEN) == 0)
+            cancelled = true;
+        if (virCondWaitUntil(&finished, &mutex, until) < 0)
+            return false;
+    }
+    return true;
+}
+
+
 /**
- * virStorageRevWorkerForget:
- * @pool: UUID of a pool that is being stopped
+ * virStorageRevWorkerStop:
+ * @obj: pool that is being stopped, locked; unlocked meanwhile where there is something to wait for
  *
- * What was to be prepared in it is not: by the time another file system may be mounted there.
+ * What was to be prepared in the pool is not: by the time another file system may be mounted there. What is under way
+ * ends with its present step, so that the file system can be unmounted.
  */
 void
-virStorageRevWorkerForget(const unsigned char *pool)
+virStorageRevWorkerStop(virStoragePoolObj *obj)
 {
-    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
-        virStorageRevWorkerDrop(pool, NULL, true);
+    bool active = virStoragePoolObjIsActive(obj);
+    bool starting = virStoragePoolObjIsStarting(obj);
+    unsigned char pool[VIR_UUID_BUFLEN];
+    unsigned long long until;
+    bool done = true;
+
+    memcpy(pool, virStoragePoolObjGetDef(obj)->uuid, VIR_UUID_BUFLEN);
+    if (virTimeMillisNowRaw(&until) < 0)
+        return;
+    until += VIR_STORAGE_REV_WORKER_STOP_MS;
+
+    while (!virStorageRevWorkerIsIdle(pool) && done) {
+        /* to everybody else it is stopped already, and keeps its definition as when it starts */
+        virStoragePoolObjSetActive(obj, false);
+        virStoragePoolObjSetStarting(obj, true);
+        virObjectUnlock(obj);
+
+        done = virStorageRevWorkerWait(pool, until);
+
+        virObjectLock(obj);
+        virStoragePoolObjSetStarting(obj, starting);
+        virStoragePoolObjSetActive(obj, active);
     }
+    if (!done)
+        VIR_WARN("the file system of pool '%s' is kept busy for a while yet", virStoragePoolObjGetDef(obj)->name);
 }
 
 

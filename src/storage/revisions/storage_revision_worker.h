@@ -19,7 +19,14 @@ virStorageRevWorkerClose(int *fd,
                          const virStorageRevContext *ctx);
 
 void
-virStorageRevWorkerForget(const unsigned char *pool);
+virStorageRevWorkerTidy(const unsigned char *pool,
+                        const char *temporary);
+
+void
+virStorageRevWorkerStop(virStoragePoolObj *obj);
+
+bool
+virStorageRevWorkerIsCancelled(void);
 
 void
 virStorageRevWorkerSettle(const virStorageRevContext *ctx);

@@ -1,0 +1,414 @@
+/*
+ * storage_thin_pool.c: volume groups and thin pools
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+
+#include "storage_thin_pool.h"
+
+#include "storage_thin_device.h"
+#include "storage_thin_use.h"
+#include "storage_util.h"
+#include "virbuffer.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virjson.h"
+#include "virlog.h"
+#include "virstring.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_thin_pool");
+
+#define MIB (1024ULL * 1024)
+#define GIB (1024 * MIB)
+
+/* LVM's default has room for about 1,500 LVs: this one has for 30,000. */
+#define VG_METADATA_SIZE "64m"
+
+/* What LVM wants to see at the begin of a disk that is to become a physical volume. */
+#define ZERO_SIZE (1024 * 1024)
+
+/* For each block of 64 KiB the pool keeps some 50 bytes, once for all volumes that share it. So much of the volume group
+ * is left to the pool's metadata, with limits of the kernel's. */
+#define POOL_METADATA_SHARE 500
+#define POOL_METADATA_MIN (4 * MIB)
+#define POOL_METADATA_MAX (15 * GIB)
+
+/* So many LVs are named on one command line. */
+#define ACTIVATE_MAX 500
+
+
+static int
+virStorageThinInitialize(virStorageRevContext *ctx,
+                         const char *path)
+{
+    /* # lvm pvcreate -qq --yes --metadatasize 64m /dev/sdb */
+    g_autoptr(virCommand) cmd = virStorageThinCommand(ctx, "pvcreate");
+
+    if (virStorageBackendZeroPartitionTable(path, ZERO_SIZE) < 0)
+        return -1;
+    virCommandAddArgList(cmd, "-qq", "--yes", "--metadatasize", VG_METADATA_SIZE, path, NULL);
+    return virStorageThinCommandRun(cmd, ctx->poolName);
+}
+
+
+static void
+virStorageThinUninitialize(virStorageRevContext *ctx,
+                           const char *path)
+{
+    g_autoptr(virCommand) cmd = virStorageThinCommand(ctx, "pvremove");
+    virErrorPtr err = NULL;
+
+    virErrorPreserveLast(&err);
+    virCommandAddArgList(cmd, "-qq", "--yes", path, NULL);
+    ignore_value(virStorageThinCommandRun(cmd, ctx->poolName));
+    virErrorRestore(&err);
+}
+
+
+/* May the device be lost? Never one that a file system is mounted from or another device lies on, whatever is asked. */
+static int
+virStorageThinCheckDevice(const char *path,
+                          bool overwrite)
+{
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+
+    if (fd < 0) {
+        virReportSystemError(errno, _("cannot use device '%1$s' for a volume group"), path);
+        return -1;
+    }
+    return overwrite || virStorageBackendDeviceIsEmpty(path, "LVM2_member", true) ? 0 : -1;
+}
+
+
+static int
+virStorageThinCreateGroup(virStorageRevContext *ctx,
+                          const virStoragePoolSource *source,
+                          bool overwrite)
+{
+    /* # lvm vgcreate -qq --yes vg /dev/sdb /dev/sdc */
+    g_autoptr(virCommand) cmd = virStorageThinCommand(ctx, "vgcreate");
+    size_t done;
+    size_t i;
+
+    virCommandAddArgList(cmd, "-qq", "--yes", ctx->vg, NULL);
+    for (i = 0; i < source->ndevice; i++) {
+        virCommandAddArg(cmd, source->devices[i].path);
+        if (virStorageThinCheckDevice(source->devices[i].path, overwrite) < 0)
+            return -1;
+    }
+
+    for (done = 0; done < source->ndevice; done++) {
+        if (virStorageThinInitialize(ctx, source->devices[done].path) < 0)
+            break;
+    }
+    if (done == source->ndevice && virStorageThinCommandRun(cmd, ctx->poolName) == 0)
+        return 0;
+
+    for (i = 0; i < done; i++)
+        virStorageThinUninitialize(ctx, source->devices[i].path);
+    return -1;
+}
+
+
+/* Returns how many bytes of a volume group are free, or 0 when there is no such group. */
+static unsigned long long
+virStorageThinGroupFree(virStorageRevContext *ctx,
+                        bool *exists)
+{
+    /* # lvm vgs --noheadings --units b --nosuffix -o vg_free vg
+     *   1069547520 */
+    g_autoptr(virCommand) cmd = virStorageThinCommand(ctx, "vgs");
+    g_autofree char *output = NULL;
+    unsigned long long size = 0;
+    int status = 0;
+
+    virCommandAddArgList(cmd, "--noheadings", "--units", "b", "--nosuffix", "-o", "vg_free", ctx->vg, NULL);
+    virCommandSetOutputBuffer(cmd, &output);
+    *exists = virCommandRun(cmd, &status) == 0 && status == 0 &&
+        virStrToLong_ull(g_strstrip(output), NULL, 10, &size) == 0;
+    virResetLastError();
+    return *exists ? size : 0;
+}
+
+
+static int
+virStorageThinCreatePool(virStorageRevContext *ctx,
+                         unsigned long long available)
+{
+    /* # lvm lvcreate -qq --yes --type thin-pool --zero y --chunksize 64k --poolmetadatasize 8388608b
+     *       --extents 100%FREE --name vm-pool vg */
+    g_autoptr(virCommand) cmd = virStorageThinCommand(ctx, "lvcreate");
+    unsigned long long metadata = CLAMP(VIR_ROUND_UP(available / POOL_METADATA_SHARE, MIB),
+                                        POOL_METADATA_MIN, POOL_METADATA_MAX);
+
+    /* blocks are zeroed when a volume gets them: they may have been another machine's */
+    virCommandAddArgList(cmd, "-qq", "--yes", "--type", "thin-pool", "--zero", "y", "--chunksize", "64k",
+                         "--poolmetadatasize", NULL);
+    virCommandAddArgFormat(cmd, "%llub", metadata);
+    virCommandAddArgList(cmd, "--extents", "100%FREE", "--name", ctx->thinPool, ctx->vg, NULL);
+    return virStorageThinCommandRun(cmd, ctx->poolName);
+}
+
+
+/**
+ * virStorageThinPoolBuild:
+ * @ctx: pool
+ * @source: where it names devices, a volume group is made on them
+ * @overwrite: whether whatever is on them may be lost
+ *
+ * Makes the volume group unless it is there, and the thin pool in all of its free space. What is there is never changed.
+ *
+ * Returns 0, or -1 with an error
+ */
+int
+virStorageThinPoolBuild(virStorageRevContext *ctx,
+                        const virStoragePoolSource *source,
+                        bool overwrite)
+{
+    g_autoptr(virStorageThinReport) report = NULL;
+    unsigned long long available;
+    bool exists;
+
+    g_clear_pointer(&ctx->pvs, g_strfreev);
+    available = virStorageThinGroupFree(ctx, &exists);
+    if (!exists) {
+        if (source->ndevice == 0) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("there is no volume group '%1$s', and pool '%2$s' names no device to make it on"),
+                           ctx->vg, ctx->poolName);
+            return -1;
+        }
+        if (virStorageThinCreateGroup(ctx, source, overwrite) < 0)
+            return -1;
+        available = virStorageThinGroupFree(ctx, &exists);
+    }
+
+    if (!(report = virStorageThinReportRead(ctx)))
+        return -1;
+    if (report->hasPool) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume group '%1$s' has a thin pool '%2$s' already: pool '%3$s' can be started"),
+                       ctx->vg, ctx->thinPool, ctx->poolName);
+        return -1;
+    }
+    return virStorageThinCreatePool(ctx, available);
+}
+
+
+static int
+virStorageThinRemoveGroup(virStorageRevContext *ctx,
+                          char **pvs)
+{
+    /* # lvm vgremove -qq --yes vg; without --force it keeps what has LVs */
+    g_autoptr(virCommand) cmd = virStorageThinCommand(ctx, "vgremove");
+
+    virCommandAddArgList(cmd, "-qq", ctx->vg, NULL);
+    if (virStorageThinCommandRun(cmd, ctx->poolName) < 0) {
+        VIR_INFO("volume group '%s' has other logical volumes, and stays", ctx->vg);
+        virResetLastError();
+        return 0;
+    }
+    for (; pvs && *pvs; pvs++)
+        virStorageThinUninitialize(ctx, *pvs);
+    return 0;
+}
+
+
+/* Removes a thin pool without volumes, and the volume group and its physical volumes if nothing else is there. */
+int
+virStorageThinPoolDelete(virStorageRevContext *ctx)
+{
+    g_autoptr(virStorageThinReport) report = NULL;
+    const char *lvs[] = { ctx->thinPool, NULL };
+
+    g_clear_pointer(&ctx->pvs, g_strfreev);
+    if (!(report = virStorageThinReportRead(ctx)))
+        return -1;
+    if (report->lvs->len > 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("pool '%1$s' still has %2$u volumes, live copies and revisions: delete those first"),
+                       ctx->poolName, report->lvs->len);
+        return -1;
+    }
+    if (report->hasPool && virStorageThinRemove(ctx, lvs, ctx->poolName) < 0)
+        return -1;
+    g_clear_pointer(&ctx->pvs, g_strfreev);
+    return virStorageThinRemoveGroup(ctx, report->pvs);
+}
+
+
+/* Is the volume ours, or Qubes', and not just somebody's in the same thin pool? */
+static bool
+virStorageThinIsManaged(virStorageRevFamily *family)
+{
+    return STRPREFIX(family->volume, "vm-") || (family->head && family->head->hasMeta) || family->live;
+}
+
+
+static void
+virStorageThinAddWhere(virStorageRevContext *ctx,
+                       int control,
+                       const virStorageRevState *state,
+                       bool active,
+                       GPtrArray *lvs)
+{
+    virStorageThinDevice device;
+
+    if (!state || virStorageThinDeviceRead(control, ctx->vg, state->file, &device) < 0 ||
+        device.active != active || device.openCount > 0)
+        return;
+    g_ptr_array_add(lvs, state->file);
+}
+
+
+/* Returns the LVs of managed volumes that are active, or not, and not open: live copies, and where asked for all others. */
+static GPtrArray *
+virStorageThinCollect(virStorageRevContext *ctx,
+                      GHashTable *families,
+                      bool active,
+                      bool live,
+                      bool others)
+{
+    g_autoptr(GPtrArray) lvs = g_ptr_array_new();
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
+    GHashTableIter iter;
+    void *value;
+    size_t i;
+
+    g_hash_table_iter_init(&iter, families);
+    while (control >= 0 && g_hash_table_iter_next(&iter, NULL, &value)) {
+        virStorageRevFamily *family = value;
+
+        if (!virStorageThinIsManaged(family))
+            continue;
+        if (live)
+            virStorageThinAddWhere(ctx, control, family->live, active, lvs);
+        if (!others)
+            continue;
+        virStorageThinAddWhere(ctx, control, family->head, active, lvs);
+        for (i = 0; i < family->revisions->len; i++)
+            virStorageThinAddWhere(ctx, control, g_ptr_array_index(family->revisions, i), active, lvs);
+    }
+    virResetLastError();
+    return g_steal_pointer(&lvs);
+}
+
+
+static int
+virStorageThinActivateAll(virStorageRevContext *ctx,
+                          GPtrArray *lvs,
+                          bool active)
+{
+    size_t i;
+
+    for (i = 0; i < lvs->len; i += ACTIVATE_MAX) {
+        size_t n = MIN(ACTIVATE_MAX, lvs->len - i);
+        g_autofree const char **some = g_new0(const char *, n + 1);
+
+        memcpy(some, lvs->pdata + i, n * sizeof(*some));
+        if (virStorageThinActivate(ctx, some, active, ctx->poolName) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+
+/**
+ * virStorageThinPoolBringUp:
+ * @ctx: pool that is being started
+ * @scan: what is in it
+ *
+ * Activates the thin pool, the live copies, and all others where the pool says so.
+ *
+ * Returns 0, or -1 with an error
+ */
+int
+virStorageThinPoolBringUp(virStorageRevContext *ctx,
+                          virStorageThinScan *scan)
+{
+    g_autoptr(GPtrArray) lvs = virStorageThinCollect(ctx, scan->families, false, true, ctx->headsActive);
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
+    virStorageThinPoolStatus status;
+    int active;
+
+    if (control < 0 || (active = virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status)) < 0)
+        return -1;
+    if (!active)
+        g_ptr_array_insert(lvs, 0, ctx->thinPool);
+    return virStorageThinActivateAll(ctx, lvs, true);
+}
+
+
+/* Deactivates what a pool that keeps its heads inactive has active, and nobody has open. That it fails for some is no
+ * reason not to stop. */
+void
+virStorageThinPoolLetDown(virStorageRevContext *ctx,
+                          GHashTable *families)
+{
+    g_autoptr(GPtrArray) lvs = NULL;
+
+    if (ctx->headsActive)
+        return;
+    lvs = virStorageThinCollect(ctx, families, true, true, true);
+    if (virStorageThinActivateAll(ctx, lvs, false) < 0) {
+        VIR_WARN("pool '%s' is stopped with logical volumes active: %s", ctx->poolName, virGetLastErrorMessage());
+        virResetLastError();
+    }
+}
+
+
+static void
+virStorageThinFormatSources(virBuffer *buf,
+                            virJSONValue *rows)
+{
+    size_t i;
+
+    virBufferAddLit(buf, "<sources>\n");
+    virBufferAdjustIndent(buf, 2);
+    for (i = 0; rows && i < virJSONValueArraySize(rows); i++) {
+        virJSONValue *row = virJSONValueArrayGet(rows, i);
+
+        virBufferAddLit(buf, "<source>\n");
+        virBufferAdjustIndent(buf, 2);
+        virBufferEscapeString(buf, "<name>%s</name>\n", virJSONValueObjectGetString(row, "vg_name"));
+        virBufferEscapeString(buf, "<thinPool name='%s'/>\n", virJSONValueObjectGetString(row, "lv_name"));
+        virBufferAdjustIndent(buf, -2);
+        virBufferAddLit(buf, "</source>\n");
+    }
+    virBufferAdjustIndent(buf, -2);
+    virBufferAddLit(buf, "</sources>\n");
+}
+
+
+/* Lists the thin pools of this host, or returns NULL with an error. */
+char *
+virStorageThinPoolFindSources(void)
+{
+    /* # lvm lvs --reportformat json -o vg_name,lv_name -S segtype=thin-pool
+     *  {"report": [ {"lv": [ {"vg_name":"qubes_dom0", "lv_name":"vm-pool"} ] } ] } */
+    virStorageRevContext host = { 0 };
+    g_autoptr(virCommand) cmd = virStorageThinCommand(&host, "lvs");
+    g_autoptr(virJSONValue) json = NULL;
+    g_autofree char *output = NULL;
+    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
+    virJSONValue *reports;
+
+    virCommandAddArgList(cmd, "--reportformat", "json", "-o", "vg_name,lv_name", "-S", "segtype=thin-pool", NULL);
+    virCommandSetOutputBuffer(cmd, &output);
+    if (virStorageThinCommandRun(cmd, "lvs") < 0 ||
+        !(json = virJSONValueFromString(output)))
+        return NULL;
+
+    reports = virJSONValueObjectGetArray(json, "report");
+    virStorageThinFormatSources(&buf, reports && virJSONValueArraySize(reports) == 1 ?
+                                virJSONValueObjectGetArray(virJSONValueArrayGet(reports, 0), "lv") : NULL);
+    return virBufferContentAndReset(&buf);
+}

@@ -1,0 +1,237 @@
+/*
+ * storage_thin_recover.c: what crashes leave in a thin pool
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Recovery rolls back. It has the pool locked, and leaves alone each volume that somebody is changing.
+ */
+
+#include <config.h>
+
+#include "storage_thin_recover.h"
+
+#include "storage_revision_lock.h"
+#include "storage_thin_device.h"
+#include "storage_thin_name.h"
+#include "storage_thin_use.h"
+#include "storage_thin_volume.h"
+#include "virerror.h"
+#include "virlog.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_thin_recover");
+
+
+static void
+virStorageThinRecoverFailed(virStorageRevContext *ctx,
+                            const char *what)
+{
+    VIR_WARN("'%s' of pool '%s' is not cleaned up: %s", what, ctx->poolName, virGetLastErrorMessage());
+    virResetLastError();
+}
+
+
+/* Removes staging that no upload, copy or reader uses. */
+static bool
+virStorageThinRecoverStage(virStorageRevContext *ctx,
+                           const char *lv)
+{
+    g_auto(virStorageThinName) name = { 0 };
+    g_autoptr(virStorageRevLocks) locks = NULL;
+
+    virStorageThinNameParse(lv, &name);
+    if (virStorageThinStagingIsHeld(ctx, lv) ||
+        !(locks = virStorageRevLocksTry(ctx->uuid, name.volume)) ||
+        virStorageThinIsOpen(ctx, lv))
+        return false;
+
+    if (virStorageThinRemoveLV(ctx, lv, lv) < 0) {
+        virStorageThinRecoverFailed(ctx, lv);
+        return false;
+    }
+    return true;
+}
+
+
+/* Makes LVM do the merge that it has put off, since one of the two LVs was open. */
+static bool
+virStorageThinRecoverMerge(virStorageRevContext *ctx,
+                           const char *lv)
+{
+    g_autoptr(virStorageRevLocks) locks = virStorageRevLocksTry(ctx->uuid, lv);
+    const char *lvs[] = { lv, NULL };
+
+    if (!locks || virStorageThinIsOpen(ctx, lv))
+        return false;
+    if (virStorageThinActivate(ctx, lvs, false, lv) < 0 ||
+        virStorageThinActivate(ctx, lvs, true, lv) < 0) {
+        virStorageThinRecoverFailed(ctx, lv);
+        return false;
+    }
+    return true;
+}
+
+
+/* Returns the revision that was the head when an exchange of it was interrupted: the one that what was to replace it
+ * names, or that Qubes has made it a snapshot of; and where nothing was to replace it, the newest. */
+static virStorageRevState *
+virStorageThinFindFormerHead(virStorageRevFamily *family)
+{
+    const virStorageRevState *live = family->live;
+    virStorageRevState *newest = NULL;
+    size_t i;
+
+    for (i = 0; i < family->revisions->len; i++) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+
+        if (state->kind != VIR_STORAGE_REV_NUMBERED)
+            continue;
+        newest = state;
+        if (live && (live->meta.nextId == state->id + 1 || STREQ_NULLABLE(live->origin, state->file)))
+            return state;
+    }
+    return live ? NULL : newest;
+}
+
+
+static bool
+virStorageThinRecoverHead(virStorageRevContext *ctx,
+                          virStorageRevFamily *family)
+{
+    virStorageRevState *former = family->head ? NULL : virStorageThinFindFormerHead(family);
+
+    if (!former)
+        return false;
+    if (virStorageThinRename(ctx, former->file, family->volume) < 0) {
+        virStorageThinRecoverFailed(ctx, family->volume);
+        return false;
+    }
+    VIR_INFO("undid an unfinished switch of volume '%s'", family->volume);
+    return true;
+}
+
+
+/* Was it made for a merge that never came? It is followed by a head then that does not exist, and its id has not been
+ * used, as far as the head can tell. */
+static bool
+virStorageThinIsUnfinished(virStorageRevFamily *family,
+                           const virStorageRevState *revision)
+{
+    const virStorageRevMeta *head = &family->head->meta;
+
+    return revision->next && revision->next->thinId != family->head->thinId &&
+        virStorageRevMetaIsOf(&revision->meta, family->volume) &&
+        (!virStorageRevMetaIsOf(head, family->volume) || revision->id >= head->nextId) &&
+        STREQ_NULLABLE(revision->origin, family->head->file);
+}
+
+
+static bool
+virStorageThinRecoverRevisions(virStorageRevContext *ctx,
+                               virStorageRevFamily *family)
+{
+    g_autoptr(GPtrArray) unfinished = g_ptr_array_new();
+    size_t left;
+    size_t i;
+
+    if (!family->head)
+        return false;
+    for (i = 0; i < family->revisions->len; i++) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+
+        if (virStorageThinIsUnfinished(family, state) && !virStorageThinIsOpen(ctx, state->file))
+            g_ptr_array_add(unfinished, state);
+    }
+    if (virStorageThinRemoveRevisions(ctx, family, unfinished) < 0 ||
+        ((left = virStorageRevFamilyPruneLeft(family)) > 0 && virStorageThinPrune(ctx, family, left) < 0))
+        virStorageThinRecoverFailed(ctx, family->volume);
+    return false; /* the family is in line */
+}
+
+
+/* A live copy of an earlier boot, of a volume that starts afresh every time, is of no use to anybody. One without our
+ * mark may be all that there is of somebody's data. */
+static void
+virStorageThinRecoverLive(virStorageRevContext *ctx,
+                          virStorageRevFamily *family)
+{
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+
+    if (!family->head || !family->live || !facts || facts->saveOnStop ||
+        !virStorageRevMetaIsOf(&family->live->meta, family->volume) ||
+        family->live->meta.boot == 0 || family->live->meta.boot == virStorageRevMetaBoot() ||
+        family->live->meta.staged ||
+        virStorageThinIsOpen(ctx, family->live->file))
+        return;
+    if (virStorageThinDiscard(ctx, family) < 0)
+        virStorageThinRecoverFailed(ctx, family->volume);
+}
+
+
+static bool
+virStorageThinNeedsRecovery(virStorageRevFamily *family,
+                            bool poolStart)
+{
+    size_t i;
+
+    if (!family->head || virStorageRevFamilyPruneLeft(family) > 0 || (poolStart && family->live))
+        return true;
+    for (i = 0; i < family->revisions->len; i++) {
+        if (virStorageThinIsUnfinished(family, g_ptr_array_index(family->revisions, i)))
+            return true;
+    }
+    return false;
+}
+
+
+static bool
+virStorageThinRecoverFamily(virStorageRevContext *ctx,
+                            virStorageRevFamily *family,
+                            bool poolStart)
+{
+    g_autoptr(virStorageRevLocks) locks = NULL;
+
+    if (!virStorageThinNeedsRecovery(family, poolStart) ||
+        !(locks = virStorageRevLocksTry(ctx->uuid, family->volume)))
+        return false;
+    if (virStorageThinRecoverHead(ctx, family))
+        return true;
+    if (poolStart)
+        virStorageThinRecoverLive(ctx, family);
+    return virStorageThinRecoverRevisions(ctx, family);
+}
+
+
+/**
+ * virStorageThinRecover:
+ * @ctx: pool, which is locked
+ * @scan: what is in it; brought in line with what is changed, as long as false is returned
+ * @poolStart: whether the pool is being started, and not just refreshed
+ *
+ * Returns whether so much has changed that the volume group is to be read once more
+ */
+bool
+virStorageThinRecover(virStorageRevContext *ctx,
+                      virStorageThinScan *scan,
+                      bool poolStart)
+{
+    GHashTableIter iter;
+    void *family;
+    bool changed = false;
+    size_t i;
+
+    for (i = 0; i < scan->merging->len; i++)
+        changed |= virStorageThinRecoverMerge(ctx, g_ptr_array_index(scan->merging, i));
+
+    g_hash_table_iter_init(&iter, scan->families);
+    while (g_hash_table_iter_next(&iter, NULL, &family))
+        changed |= virStorageThinRecoverFamily(ctx, family, poolStart);
+
+    /* last: it may be what tells which revision was the head */
+    for (i = 0; i < scan->staged->len; i++)
+        ignore_value(virStorageThinRecoverStage(ctx, g_ptr_array_index(scan->staged, i)));
+    return changed;
+}

@@ -1,0 +1,117 @@
+/*
+ * storage_thin_room.c: is there room for one volume more?
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "storage_thin_room.h"
+
+#include "storage_thin_device.h"
+#include "storage_thin_lvm.h"
+#include "virerror.h"
+#include "virfile.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+/* What is in use is left this much to write: a machine that finds its disk full loses data. */
+#define USE_MAX_PERCENT 95
+
+/* An LV takes about 0.5 KiB of LVM's metadata, of which two generations lie side by side. What is left above this serves
+ * commits and clean-up. */
+#define VG_METADATA_RESERVE (32 * 1024)
+
+
+static bool
+virStorageThinIsNearlyFull(unsigned long long used,
+                           unsigned long long total)
+{
+    return total > 0 && used * 100 >= total * USE_MAX_PERCENT;
+}
+
+
+/**
+ * virStorageThinRoomProblem:
+ * @status: of a thin pool that is active
+ * @vgMetadataFree: bytes left in the metadata area of the volume group
+ *
+ * Returns why no volume, live copy or revision may be added, not translated yet, or NULL
+ */
+const char *
+virStorageThinRoomProblem(const virStorageThinPoolStatus *status,
+                          unsigned long long vgMetadataFree)
+{
+    if (status->mode == VIR_STORAGE_THIN_POOL_FAILED)
+        return N_("the thin pool has failed: see the kernel's log");
+    if (status->needsCheck)
+        return N_("the thin pool has to be checked: deactivate it, and run 'lvconvert --repair' on it");
+    if (status->mode == VIR_STORAGE_THIN_POOL_RO)
+        return N_("the thin pool's metadata cannot be written: see the kernel's log");
+    if (status->mode == VIR_STORAGE_THIN_POOL_OUT_OF_SPACE || virStorageThinIsNearlyFull(status->dataUsed, status->dataTotal))
+        return N_("the data space of the thin pool is nearly full: extend it, or remove volumes or revisions");
+    if (virStorageThinIsNearlyFull(status->metadataUsed, status->metadataTotal))
+        return N_("the metadata space of the thin pool is nearly full: extend it with 'lvextend --poolmetadatasize', or remove volumes or revisions");
+    if (vgMetadataFree < VG_METADATA_RESERVE)
+        return N_("the metadata area of the volume group is nearly full: remove volumes or revisions");
+    return NULL;
+}
+
+
+/**
+ * virStorageThinFindProblem:
+ * @ctx: pool
+ * @problem: set to why nothing may be added to it, as of virStorageThinRoomProblem(), or to NULL
+ *
+ * Returns 0, or -1 with an error when that cannot be told
+ */
+int
+virStorageThinFindProblem(virStorageRevContext *ctx,
+                          const char **problem)
+{
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
+    virStorageThinPoolStatus status;
+    int active;
+
+    *problem = NULL;
+    if (control < 0 || (active = virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status)) < 0)
+        return -1;
+    if (!active) /* LVM looks at it when it activates it */
+        return 0;
+
+    /* what is known may be old, and LVs gone since */
+    if (ctx->vgMetadataFree < VG_METADATA_RESERVE) {
+        g_autoptr(virStorageThinReport) report = virStorageThinReportRead(ctx);
+
+        if (!report)
+            return -1;
+        ctx->vgMetadataFree = report->metadataFree;
+    }
+    *problem = virStorageThinRoomProblem(&status, ctx->vgMetadataFree);
+    return 0;
+}
+
+
+/**
+ * virStorageThinCheckRoom:
+ * @ctx: pool
+ * @name: what is to be made, for errors
+ *
+ * Returns 0, or -1 with an error that says what is full
+ */
+int
+virStorageThinCheckRoom(virStorageRevContext *ctx,
+                        const char *name)
+{
+    const char *problem;
+
+    if (virStorageThinFindProblem(ctx, &problem) < 0)
+        return -1;
+    if (!problem)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_FAILED, _("cannot make '%1$s' in pool '%2$s': %3$s"), name, ctx->poolName, _(problem));
+    return -1;
+}

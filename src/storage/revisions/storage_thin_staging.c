@@ -1,0 +1,280 @@
+/*
+ * storage_thin_staging.c: uploads and downloads
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+
+#include "storage_thin_volume.h"
+
+#include "storage_revision_facts.h"
+#include "storage_thin_lvm.h"
+#include "storage_thin_room.h"
+#include "storage_thin_use.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virthread.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_thin_staging");
+
+/* The LVs of uploads under way, as "VG/LV": a refresh must not take them for what a crash has left. A crash leaves this
+ * empty. */
+static virMutex mutex = VIR_MUTEX_INITIALIZER;
+static GHashTable *held;
+
+struct _virStorageRevStaging {
+    virStorageRevContext *ctx;
+    char *volume;
+    char *key;                /* in the table above; NULL: not there */
+    virStorageRevState *state;
+    int fd;
+    unsigned long long generation; /* of the head that the upload began with */
+};
+
+
+static char *
+virStorageThinStagingKey(const virStorageRevContext *ctx,
+                         const char *lv)
+{
+    return g_strdup_printf("%s/%s", ctx->vg, lv);
+}
+
+
+/* Is an upload to the staging LV @lv under way in this process? */
+bool
+virStorageThinStagingIsHeld(const virStorageRevContext *ctx,
+                            const char *lv)
+{
+    g_autofree char *key = virStorageThinStagingKey(ctx, lv);
+    bool ret = false;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        ret = held && g_hash_table_contains(held, key);
+    }
+    return ret;
+}
+
+
+static int
+virStorageThinStagingHold(virStorageRevStaging *staging,
+                          const char *lv)
+{
+    g_autofree char *key = virStorageThinStagingKey(staging->ctx, lv);
+    bool taken = false;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        if (!held)
+            held = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        if (!g_hash_table_contains(held, key))
+            taken = g_hash_table_add(held, g_strdup(key));
+    }
+    if (!taken) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is being uploaded to already"), staging->volume);
+        return -1;
+    }
+    staging->key = g_steal_pointer(&key);
+    return 0;
+}
+
+
+/* What an upload that was interrupted has left, the next refresh removes, unless this is earlier. */
+static int
+virStorageThinStagingMake(virStorageRevStaging *staging,
+                          virStorageRevFamily *family,
+                          const char *lv)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    virStorageRevMetaInit(&meta);
+    meta.volumeHash = virStorageRevMetaHash(family->volume);
+    meta.staged = true;
+    if (virStorageThinCheckUnwritten(staging->ctx, family->head, family->volume) < 0 ||
+        virStorageThinCheckRoom(staging->ctx, family->volume) < 0 ||
+        virStorageThinSync(staging->ctx, family->head->file, family->volume) < 0 ||
+        virStorageThinSnapshot(staging->ctx, family->head->file, lv, &meta, NULL, true) < 0)
+        return -1;
+
+    staging->state = virStorageThinStateNew(VIR_STORAGE_REV_HEAD, g_strdup(lv), family->head->capacity, &meta);
+    staging->state->origin = g_strdup(family->head->file);
+    staging->fd = virStorageThinOpen(staging->ctx, lv, O_RDWR, family->volume);
+    return staging->fd < 0 ? -1 : 0;
+}
+
+
+static virStorageRevContext *
+virStorageThinContextCopy(const virStorageRevContext *ctx)
+{
+    virStorageRevContext *copy = g_new0(virStorageRevContext, 1);
+
+    *copy = *ctx;
+    copy->poolName = g_strdup(ctx->poolName);
+    copy->poolPath = g_strdup(ctx->poolPath);
+    copy->vg = g_strdup(ctx->vg);
+    copy->thinPool = g_strdup(ctx->thinPool);
+    copy->pvs = g_strdupv(ctx->pvs);
+    return copy;
+}
+
+
+/* An upload goes to a snapshot of the head, since it may change a part of it only. */
+virStorageRevStaging *
+virStorageThinStagingBegin(virStorageRevContext *ctx,
+                           virStorageRevFamily *family)
+{
+    virStorageRevStaging *staging = g_new0(virStorageRevStaging, 1);
+    g_autofree char *lv = virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, family->volume, 0, NULL);
+
+    staging->fd = -1;
+    staging->ctx = virStorageThinContextCopy(ctx);
+    staging->volume = g_strdup(family->volume);
+    staging->generation = virStorageRevMetaGeneration(&family->head->meta);
+
+    if (virStorageThinStagingHold(staging, lv) < 0 ||
+        virStorageThinStagingMake(staging, family, lv) < 0) {
+        virErrorPtr err = NULL;
+
+        virErrorPreserveLast(&err);
+        virStorageThinStagingEnd(staging);
+        virErrorRestore(&err);
+        return NULL;
+    }
+    return staging;
+}
+
+
+int
+virStorageThinStagingFd(virStorageRevStaging *staging)
+{
+    return staging->fd;
+}
+
+
+int
+virStorageThinStagingCommit(virStorageRevContext *ctx,
+                            virStorageRevFamily *family,
+                            virStorageRevStaging *staging)
+{
+    g_auto(virStorageRevMeta) content = { 0 };
+
+    if (!family->head || family->live ||
+        virStorageRevMetaGeneration(&family->head->meta) != staging->generation) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' has changed since its upload began: upload it again"), staging->volume);
+        return -1;
+    }
+    if (fsync(staging->fd) < 0) {
+        virReportSystemError(errno, _("cannot make volume '%1$s' durable"), staging->volume);
+        return -1;
+    }
+    VIR_FORCE_CLOSE(staging->fd);
+
+    virStorageRevMetaInit(&content);
+    if (virStorageThinCheckUnused(ctx, staging->state, staging->volume) < 0 ||
+        virStorageThinCheckUnwritten(ctx, family->head, family->volume) < 0 ||
+        virStorageThinSwitchHead(ctx, family, staging->state, &content) < 0)
+        return -1;
+
+    g_clear_pointer(&staging->state, virStorageRevStateFree);
+    return 0;
+}
+
+
+void
+virStorageThinStagingEnd(virStorageRevStaging *staging)
+{
+    VIR_FORCE_CLOSE(staging->fd);
+    if (staging->state) {
+        /* udev may still be looking into what has just been closed */
+        if (virStorageThinCheckUnused(staging->ctx, staging->state, staging->volume) == 0)
+            virStorageThinUndo(staging->ctx, staging->state->file);
+        virStorageRevStateFree(staging->state);
+    }
+    if (staging->key) {
+        VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+            g_hash_table_remove(held, staging->key);
+        }
+    }
+    virStorageRevContextFree(staging->ctx);
+    g_free(staging->key);
+    g_free(staging->volume);
+    g_free(staging);
+}
+
+
+/* A live copy is read from a snapshot, which shows one moment. */
+static int
+virStorageThinOpenSnapshot(virStorageRevContext *ctx,
+                           virStorageRevFamily *family,
+                           const virStorageRevState *state,
+                           const char *name,
+                           char **temporary)
+{
+    g_autofree char *lv = virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, family->volume,
+                                                   g_random_int_range(1, 10000), NULL);
+    g_auto(virStorageRevMeta) meta = { 0 };
+    int fd;
+
+    virStorageRevMetaInit(&meta);
+    meta.volumeHash = virStorageRevMetaHash(family->volume);
+    meta.staged = true;
+    if (virStorageThinCheckRoom(ctx, name) < 0 ||
+        virStorageThinSync(ctx, state->file, name) < 0 ||
+        virStorageThinSnapshot(ctx, state->file, lv, &meta, NULL, true) < 0)
+        return -1;
+    if ((fd = virStorageThinOpen(ctx, lv, O_RDONLY, name)) < 0)
+        virStorageThinUndo(ctx, lv);
+    else
+        *temporary = g_steal_pointer(&lv);
+    return fd;
+}
+
+
+/* Removes a snapshot that was made to be read; what was activated to be read is inactive again. Where somebody still has
+ * it open, the next refresh that finds it closed, or the stop of the pool, does so. */
+void
+virStorageThinTidy(virStorageRevContext *ctx,
+                   const char *temporary)
+{
+    g_autoptr(virStorageRevState) state = virStorageRevStateNew(VIR_STORAGE_REV_HEAD);
+    g_auto(virStorageThinName) name = { 0 };
+    const char *lvs[] = { temporary, NULL };
+    int rc;
+
+    state->file = g_strdup(temporary);
+    virStorageThinNameParse(temporary, &name);
+    if ((rc = virStorageThinCheckUnused(ctx, state, temporary)) == 0) {
+        if (name.role == VIR_STORAGE_THIN_STAGE)
+            rc = virStorageThinRemoveLV(ctx, temporary, temporary);
+        else
+            rc = virStorageThinActivate(ctx, lvs, false, temporary);
+    }
+    if (rc < 0)
+        VIR_INFO("'%s' is tidied up later: %s", temporary, virGetLastErrorMessage());
+    virResetLastError();
+}
+
+
+/* A head and a revision stay what they are under their readers: a head that is open is replaced by renames. */
+int
+virStorageThinOpenForDownload(virStorageRevContext *ctx,
+                              virStorageRevFamily *family,
+                              const virStorageRevState *state,
+                              char **temporary)
+{
+    g_autofree char *name = virStorageRevStateName(family, state);
+
+    if (state->kind == VIR_STORAGE_REV_LIVE)
+        return virStorageThinOpenSnapshot(ctx, family, state, name, temporary);
+
+    if (!ctx->headsActive)
+        *temporary = g_strdup(state->file);
+    return virStorageThinOpen(ctx, state->file, O_RDONLY, name);
+}

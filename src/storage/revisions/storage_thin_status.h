@@ -1,0 +1,42 @@
+/*
+ * storage_thin_status.h: what the kernel says about thin pools and thin volumes
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "internal.h"
+
+typedef enum {
+    VIR_STORAGE_THIN_POOL_RW,
+    VIR_STORAGE_THIN_POOL_RO,           /* the metadata could not be written */
+    VIR_STORAGE_THIN_POOL_OUT_OF_SPACE, /* no data block is left */
+    VIR_STORAGE_THIN_POOL_FAILED,
+} virStorageThinPoolMode;
+
+/* Status of a thin pool. Metadata blocks have 4096 bytes. */
+typedef struct _virStorageThinPoolStatus virStorageThinPoolStatus;
+struct _virStorageThinPoolStatus {
+    virStorageThinPoolMode mode;
+    bool needsCheck;
+    unsigned long long transactionId;
+    unsigned long long metadataUsed;
+    unsigned long long metadataTotal;
+    unsigned long long dataUsed;
+    unsigned long long dataTotal;
+};
+
+int
+virStorageThinPoolStatusParse(const char *params,
+                              virStorageThinPoolStatus *status);
+
+int
+virStorageThinVolumeStatusParse(const char *params,
+                                unsigned long long *mapped);
+
+int
+virStorageThinVolumeTableParse(const char *params,
+                               unsigned int *thinId);

@@ -1,0 +1,310 @@
+/*
+ * storage_thin_use.c: who uses a thin volume
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "storage_thin_use.h"
+
+#include "storage_thin_device.h"
+#include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
+#include "virstring.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_thin_use");
+
+/* udev looks into each device that has just been made, or closed by somebody who could write to it. */
+#define UDEV_PATIENCE_MS 3000
+#define UDEV_PAUSE_MS 20
+
+#define FDINFO_MAX 1024
+#define STAT_MAX 1024
+#define COMM_MAX 64
+
+/* On the device's node, which is gone with the device: it says that all that was written since the LV was made was
+ * written to this device, and is counted in its statistics. */
+#define FRESH_MARK "trusted.libvirt.storage"
+
+
+/* Who has a device open. */
+typedef struct _virStorageThinOpeners virStorageThinOpeners;
+struct _virStorageThinOpeners {
+    unsigned int files;  /* open files of processes */
+    bool writes;         /* one of them can be written to */
+    bool stays;          /* one of them is not udev's */
+};
+
+
+static int
+virStorageThinReadOne(virStorageRevContext *ctx,
+                      const char *lv,
+                      virStorageThinDevice *device)
+{
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
+
+    return control < 0 ? -1 : virStorageThinDeviceRead(control, ctx->vg, lv, device);
+}
+
+
+/* Can the open file @fd of the process in @procfd be written to? */
+static bool
+virStorageThinFdWrites(int procfd,
+                       const char *fd)
+{
+    g_autofree char *name = g_strdup_printf("fdinfo/%s", fd);
+    VIR_AUTOCLOSE info = openat(procfd, name, O_RDONLY | O_CLOEXEC);
+    char text[FDINFO_MAX] = "";
+    const char *flags;
+    char *rest = NULL;
+    unsigned long long value = O_RDWR;
+
+    if (info >= 0 && saferead(info, text, sizeof(text) - 1) > 0 && (flags = strstr(text, "flags:")))
+        ignore_value(virStrToLong_ull(flags + strlen("flags:"), &rest, 8, &value));
+    return (value & O_ACCMODE) != O_RDONLY;
+}
+
+
+static bool
+virStorageThinIsUdev(int procfd)
+{
+    VIR_AUTOCLOSE fd = openat(procfd, "comm", O_RDONLY | O_CLOEXEC);
+    char comm[COMM_MAX] = "";
+
+    return fd >= 0 && saferead(fd, comm, sizeof(comm) - 1) > 0 && strstr(comm, "udev");
+}
+
+
+/* Adds what one process has open. */
+static void
+virStorageThinAddProcess(const char *pid,
+                         dev_t dev,
+                         virStorageThinOpeners *openers)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s", pid);
+    g_autofree char *fds = g_strdup_printf("/proc/%s/fd", pid);
+    VIR_AUTOCLOSE procfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+    struct stat sb;
+
+    if (procfd < 0 || virDirOpenQuiet(&dir, fds) < 0)
+        return; /* it has ended */
+
+    while (virDirRead(dir, &entry, NULL) > 0) {
+        if (fstatat(dirfd(dir), entry->d_name, &sb, 0) < 0 || !S_ISBLK(sb.st_mode) || sb.st_rdev != dev)
+            continue;
+        openers->files++;
+        if (virStorageThinFdWrites(procfd, entry->d_name))
+            openers->writes = true;
+        if (!virStorageThinIsUdev(procfd))
+            openers->stays = true;
+    }
+}
+
+
+/* Only processes are seen: not a mounted file system, nor another device on top. */
+static void
+virStorageThinFindOpeners(const virStorageThinDevice *device,
+                          virStorageThinOpeners *openers)
+{
+    g_autoptr(DIR) dir = NULL;
+    struct dirent *entry;
+
+    memset(openers, 0, sizeof(*openers));
+    if (virDirOpenQuiet(&dir, "/proc") < 0)
+        return;
+    while (virDirRead(dir, &entry, NULL) > 0) {
+        if (g_ascii_isdigit(*entry->d_name))
+            virStorageThinAddProcess(entry->d_name, device->dev, openers);
+    }
+}
+
+
+/* Is the LV open at this moment? What cannot be asked counts as open. */
+bool
+virStorageThinIsOpen(virStorageRevContext *ctx,
+                     const char *lv)
+{
+    virStorageThinDevice device;
+
+    if (virStorageThinReadOne(ctx, lv, &device) < 0) {
+        virResetLastError();
+        return true;
+    }
+    return device.openCount > 0;
+}
+
+
+/**
+ * virStorageThinCheckUnused:
+ * @ctx: pool
+ * @state: LV
+ * @name: of the volume, for errors
+ *
+ * Waits for udev, but for nobody else.
+ *
+ * Returns 0 when nobody has the LV open, or -1 with an error
+ */
+int
+virStorageThinCheckUnused(virStorageRevContext *ctx,
+                          const virStorageRevState *state,
+                          const char *name)
+{
+    virStorageThinDevice device;
+    virStorageThinOpeners openers = { 0 };
+    unsigned int waited;
+
+    for (waited = 0; waited < UDEV_PATIENCE_MS && !openers.stays; waited += UDEV_PAUSE_MS) {
+        if (waited > 0)
+            g_usleep(UDEV_PAUSE_MS * 1000);
+        if (virStorageThinReadOne(ctx, state->file, &device) < 0)
+            return -1;
+        if (device.openCount == 0)
+            return 0;
+        virStorageThinFindOpeners(&device, &openers);
+    }
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("volume '%1$s' is in use by a virtual machine or another program: stop or detach that first"), name);
+    return -1;
+}
+
+
+/* Does everybody who has the device open read it only? Whoever is no process may write. */
+static bool
+virStorageThinHasReadersOnly(const virStorageThinDevice *device)
+{
+    g_autofree char *path = g_strdup_printf("/dev/block/%u:%u", major(device->dev), minor(device->dev));
+    /* not granted while a file system is mounted from it, or another device lies on it */
+    VIR_AUTOCLOSE exclusive = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+    virStorageThinOpeners openers;
+
+    if (exclusive < 0)
+        return false;
+    virStorageThinFindOpeners(device, &openers);
+    return !openers.writes && openers.files > device->openCount; /* with our own of this moment */
+}
+
+
+/**
+ * virStorageThinCheckUnwritten:
+ * @ctx: pool
+ * @state: LV
+ * @name: of the volume, for errors
+ *
+ * Returns 0 when nobody can write to the LV at this moment, or -1 with an error
+ */
+int
+virStorageThinCheckUnwritten(virStorageRevContext *ctx,
+                             const virStorageRevState *state,
+                             const char *name)
+{
+    virStorageThinDevice device;
+
+    if (virStorageThinReadOne(ctx, state->file, &device) < 0)
+        return -1;
+    if (device.openCount == 0 || virStorageThinHasReadersOnly(&device))
+        return 0;
+    return virStorageThinCheckUnused(ctx, state, name);
+}
+
+
+/**
+ * virStorageThinSync:
+ * @ctx: pool
+ * @lv: LV, which is active or has never been written to
+ * @name: of the volume, for errors
+ *
+ * Makes what was written to an LV durable: that LVM changes its name, or makes a snapshot of it, does not.
+ *
+ * Returns 0, or -1 with an error
+ */
+int
+virStorageThinSync(virStorageRevContext *ctx,
+                   const char *lv,
+                   const char *name)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", ctx->poolPath, lv);
+    /* not for writing: udev would look into the device when it is closed */
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 && errno == ENOENT)
+        return 0; /* what is not active has nothing in memory */
+    if (fd >= 0 && fsync(fd) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot make volume '%1$s' durable"), name);
+    return -1;
+}
+
+
+/* Returns how many sectors of the device have been written or discarded, or -1 where that is not known. */
+static long long
+virStorageThinCountWrites(int fd)
+{
+    g_autofree char *file = NULL;
+    g_autofree char *text = NULL;
+    g_auto(GStrv) words = NULL;
+    unsigned long long written = 0;
+    unsigned long long discarded = 0;
+    struct stat sb;
+    size_t n = 0;
+    size_t i;
+
+    if (fstat(fd, &sb) < 0 || !S_ISBLK(sb.st_mode))
+        return -1;
+    file = g_strdup_printf("/sys/dev/block/%u:%u/stat", major(sb.st_rdev), minor(sb.st_rdev));
+    if (virFileReadAllQuiet(file, STAT_MAX, &text) < 0)
+        return -1;
+
+    /* The seventh and fourteenth numbers (Documentation/block/stat.rst). Not the requests: a flush is one, too. */
+    words = g_strsplit_set(text, " \n", -1);
+    for (i = 0; words[i]; i++) {
+        if (!*words[i])
+            continue;
+        n++;
+        if ((n == 7 && virStrToLong_ull(words[i], NULL, 10, &written) < 0) ||
+            (n == 14 && virStrToLong_ull(words[i], NULL, 10, &discarded) < 0))
+            return -1;
+    }
+    return n < 14 ? -1 : (long long) (written + discarded);
+}
+
+
+/* Marks the device of a live copy that has just been made. Where that cannot be, the live copy counts as written to. */
+void
+virStorageThinMarkFresh(virStorageRevContext *ctx,
+                        const char *lv)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", ctx->poolPath, lv);
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || virStorageThinCountWrites(fd) != 0 ||
+        fsetxattr(fd, FRESH_MARK, "fresh", strlen("fresh"), XATTR_CREATE) < 0)
+        VIR_DEBUG("'%s' is not marked: %s", path, g_strerror(errno));
+}
+
+
+/* Is the device the one that the live copy was made as, and has nothing been written to it? */
+bool
+virStorageThinIsFresh(virStorageRevContext *ctx,
+                      const char *lv)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", ctx->poolPath, lv);
+    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd >= 0 && fgetxattr(fd, FRESH_MARK, NULL, 0) > 0 && virStorageThinCountWrites(fd) == 0;
+}

@@ -1,0 +1,38 @@
+/*
+ * storage_thin_use.h: who uses a thin volume
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_revision_ops.h"
+
+bool
+virStorageThinIsOpen(virStorageRevContext *ctx,
+                     const char *lv);
+
+int
+virStorageThinCheckUnused(virStorageRevContext *ctx,
+                          const virStorageRevState *state,
+                          const char *name);
+
+int
+virStorageThinCheckUnwritten(virStorageRevContext *ctx,
+                             const virStorageRevState *state,
+                             const char *name);
+
+int
+virStorageThinSync(virStorageRevContext *ctx,
+                   const char *lv,
+                   const char *name);
+
+void
+virStorageThinMarkFresh(virStorageRevContext *ctx,
+                        const char *lv);
+
+bool
+virStorageThinIsFresh(virStorageRevContext *ctx,
+                      const char *lv);

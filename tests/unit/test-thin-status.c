@@ -1,0 +1,296 @@
+/*
+ * test-thin-status.c: what the kernel says about thin pools and thin volumes
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <config.h>
+
+#include "unit.h"
+
+#include "storage_thin_status.h"
+
+/* transaction, metadata and data of all the lines below */
+#define USE "10 222/2048 57/9600 - "
+
+
+static void
+expectMode(const char *params,
+           virStorageThinPoolMode mode,
+           bool needsCheck)
+{
+    virStorageThinPoolStatus status;
+
+    g_assert_cmpint(virStorageThinPoolStatusParse(params, &status), ==, 0);
+    g_assert_cmpint(status.mode, ==, mode);
+    g_assert_cmpint(status.needsCheck, ==, needsCheck);
+    g_assert_cmpuint(status.transactionId, ==, 10);
+    g_assert_cmpuint(status.metadataUsed, ==, 222);
+    g_assert_cmpuint(status.metadataTotal, ==, 2048);
+    g_assert_cmpuint(status.dataUsed, ==, 57);
+    g_assert_cmpuint(status.dataTotal, ==, 9600);
+}
+
+
+static void
+testPoolReadWrite(void)
+{
+    expectMode(USE "rw discard_passdown queue_if_no_space - 1024 ", VIR_STORAGE_THIN_POOL_RW, false);
+    expectMode(USE "rw no_discard_passdown error_if_no_space - 1024", VIR_STORAGE_THIN_POOL_RW, false);
+    expectMode(USE "rw ignore_discard queue_if_no_space - 1024", VIR_STORAGE_THIN_POOL_RW, false);
+}
+
+
+/* Kernels before 3.16 say less. */
+static void
+testPoolOfAnOlderKernel(void)
+{
+    expectMode(USE "rw discard_passdown", VIR_STORAGE_THIN_POOL_RW, false);
+}
+
+
+static void
+testPoolWithHeldRoot(void)
+{
+    expectMode("10 222/2048 57/9600 1234 rw discard_passdown queue_if_no_space - 1024", VIR_STORAGE_THIN_POOL_RW, false);
+}
+
+
+static void
+testPoolReadOnly(void)
+{
+    expectMode(USE "ro discard_passdown queue_if_no_space - 1024", VIR_STORAGE_THIN_POOL_RO, false);
+}
+
+
+static void
+testPoolOutOfDataSpace(void)
+{
+    expectMode(USE "out_of_data_space discard_passdown queue_if_no_space - 1024",
+               VIR_STORAGE_THIN_POOL_OUT_OF_SPACE, false);
+}
+
+
+static void
+testPoolNeedsCheck(void)
+{
+    expectMode(USE "ro discard_passdown queue_if_no_space needs_check 1024", VIR_STORAGE_THIN_POOL_RO, true);
+    expectMode(USE "rw discard_passdown queue_if_no_space needs_check 1024", VIR_STORAGE_THIN_POOL_RW, true);
+}
+
+
+static void
+expectFailed(const char *params)
+{
+    virStorageThinPoolStatus status;
+
+    g_assert_cmpint(virStorageThinPoolStatusParse(params, &status), ==, 0);
+    g_assert_cmpint(status.mode, ==, VIR_STORAGE_THIN_POOL_FAILED);
+    g_assert_false(status.needsCheck);
+    g_assert_cmpuint(status.dataTotal, ==, 0);
+    g_assert_cmpuint(status.metadataTotal, ==, 0);
+}
+
+
+static void
+testPoolFailed(void)
+{
+    expectFailed("Fail");
+    expectFailed("Fail ");
+}
+
+
+static void
+testPoolWhoseStatusCannotBeRead(void)
+{
+    expectFailed("Error");
+}
+
+
+static void
+expectNoPoolStatus(const char *params)
+{
+    virStorageThinPoolStatus status;
+
+    g_test_message("%s", params);
+    g_assert_cmpint(virStorageThinPoolStatusParse(params, &status), ==, -1);
+    unitExpectNoError();
+}
+
+
+static void
+testPoolTruncated(void)
+{
+    expectNoPoolStatus("");
+    expectNoPoolStatus("10");
+    expectNoPoolStatus("10 222/2048");
+    expectNoPoolStatus("10 222/2048 57/9600");
+    expectNoPoolStatus("10 222/2048 57/9600 -");
+    expectNoPoolStatus("10 222/ 57/9600 - rw");
+    expectNoPoolStatus("10 222/2048 57 - rw");
+}
+
+
+static void
+testPoolGarbage(void)
+{
+    expectNoPoolStatus("thin pool is well, thank you");
+    expectNoPoolStatus("x 222/2048 57/9600 - rw");
+    expectNoPoolStatus("10 222:2048 57/9600 - rw");
+    expectNoPoolStatus("10 222/2048 57/9600x - rw");
+    expectNoPoolStatus("10 -222/2048 57/9600 - rw");
+    expectNoPoolStatus("10 222/2048 57/-9600 - rw");
+    expectNoPoolStatus("18446744073709551616 222/2048 57/9600 - rw");
+}
+
+
+static void
+testPoolLargest(void)
+{
+    virStorageThinPoolStatus status;
+
+    g_assert_cmpint(virStorageThinPoolStatusParse("18446744073709551615 0/4145152 0/18446744073709551615 - rw", &status),
+                    ==, 0);
+    g_assert_cmpuint(status.transactionId, ==, ULLONG_MAX);
+    g_assert_cmpuint(status.dataTotal, ==, ULLONG_MAX);
+}
+
+
+static void
+expectMapped(const char *params,
+             unsigned long long bytes)
+{
+    unsigned long long mapped = 1;
+
+    g_assert_cmpint(virStorageThinVolumeStatusParse(params, &mapped), ==, 0);
+    g_assert_cmpuint(mapped, ==, bytes);
+}
+
+
+static void
+testVolumeMapped(void)
+{
+    expectMapped("2048 4095", 1024 * 1024);
+    expectMapped("2048 4095 ", 1024 * 1024);
+}
+
+
+static void
+testVolumeEmpty(void)
+{
+    expectMapped("0 -", 0);
+}
+
+
+static void
+expectNoVolumeStatus(const char *params)
+{
+    unsigned long long mapped = 0;
+
+    g_test_message("%s", params);
+    g_assert_cmpint(virStorageThinVolumeStatusParse(params, &mapped), ==, -1);
+    unitExpectNoError();
+}
+
+
+static void
+testVolumeOfAFailedPool(void)
+{
+    expectNoVolumeStatus("Fail");
+    expectNoVolumeStatus("Error");
+}
+
+
+static void
+testVolumeGarbage(void)
+{
+    expectNoVolumeStatus("");
+    expectNoVolumeStatus("-");
+    expectNoVolumeStatus("-5 -");
+    expectNoVolumeStatus("2048/4095");
+    expectNoVolumeStatus("2048k 4095");
+    expectNoVolumeStatus("18446744073709551616 4095");
+}
+
+
+static void
+expectThinId(const char *params,
+             unsigned int id)
+{
+    unsigned int thinId = 0;
+
+    g_assert_cmpint(virStorageThinVolumeTableParse(params, &thinId), ==, 0);
+    g_assert_cmpuint(thinId, ==, id);
+}
+
+
+static void
+testTable(void)
+{
+    expectThinId("253:2 10", 10);
+    expectThinId("253:2 16777215", 16777215);
+}
+
+
+static void
+testTableWithExternalOrigin(void)
+{
+    expectThinId("253:2 10 253:5", 10);
+}
+
+
+static void
+expectNoTable(const char *params)
+{
+    unsigned int thinId = 0;
+
+    g_test_message("%s", params);
+    g_assert_cmpint(virStorageThinVolumeTableParse(params, &thinId), ==, -1);
+    unitExpectNoError();
+}
+
+
+static void
+testTableGarbage(void)
+{
+    expectNoTable("");
+    expectNoTable("253:2");
+    expectNoTable("253:2 ");
+    expectNoTable("253:2 x");
+    expectNoTable("253:2 10x");
+    expectNoTable("253:2 -1");
+    expectNoTable("253:2 4294967296");
+}
+
+
+int
+main(int argc,
+     char **argv)
+{
+    unitInit(&argc, &argv);
+
+    g_test_add_func("/pool/read-write", testPoolReadWrite);
+    g_test_add_func("/pool/older-kernel", testPoolOfAnOlderKernel);
+    g_test_add_func("/pool/held-root", testPoolWithHeldRoot);
+    g_test_add_func("/pool/read-only", testPoolReadOnly);
+    g_test_add_func("/pool/out-of-data-space", testPoolOutOfDataSpace);
+    g_test_add_func("/pool/needs-check", testPoolNeedsCheck);
+    g_test_add_func("/pool/failed", testPoolFailed);
+    g_test_add_func("/pool/status-cannot-be-read", testPoolWhoseStatusCannotBeRead);
+    g_test_add_func("/pool/truncated", testPoolTruncated);
+    g_test_add_func("/pool/garbage", testPoolGarbage);
+    g_test_add_func("/pool/largest", testPoolLargest);
+
+    g_test_add_func("/volume/mapped", testVolumeMapped);
+    g_test_add_func("/volume/empty", testVolumeEmpty);
+    g_test_add_func("/volume/failed-pool", testVolumeOfAFailedPool);
+    g_test_add_func("/volume/garbage", testVolumeGarbage);
+
+    g_test_add_func("/table/thin-id", testTable);
+    g_test_add_func("/table/external-origin", testTableWithExternalOrigin);
+    g_test_add_func("/table/garbage", testTableGarbage);
+
+    return g_test_run();
+}
