@@ -26,12 +26,13 @@ def version(request):
 
 @pytest.fixture(scope="module")
 def clone(version, tmp_path_factory):
-    """What of the repository makes a tree, the same cache, and a tree."""
+    """What of the repository makes a tree, the same downloads, and a tree."""
     place = tmp_path_factory.mktemp("clone")
     for name in ("scripts", "patches", "src"):
         shutil.copytree(f"{TOP}/{name}", place / name)
     (place / "subprojects").mkdir()
-    os.symlink(f"{TOP}/subprojects/packagecache", place / "subprojects" / "packagecache")
+    for name in ("packagecache", "guest"):
+        os.symlink(f"{TOP}/subprojects/{name}", place / "subprojects" / name)
     assert tree(place, version).stdout.startswith("prepared")
     yield place
     # pytest would keep these hundreds of megabytes.

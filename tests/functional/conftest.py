@@ -1,18 +1,36 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Fixtures: a daemon, file systems that can clone, a fresh pool per test."""
+"""Fixtures: a daemon, storage that can clone, a fresh pool per test."""
 
 import errno
+import itertools
 import os
 import signal
 
 import pytest
 
+# Before these are imported: what differed stands in the error.
+pytest.register_assert_rewrite("crashrig", "pools", "thincrash")
+
+# pylint: disable=wrong-import-position
+import differences
 from crashrig import Rig, build_stepper
 from daemon import Daemon, Watchdog
+from disks import Disks
 from filesystems import MIB, Workspace
-from reflinkpool import Pool
+from homes import HOMES
+from lvmspy import LvmSpy
+from users import USERS, WRITERS
+from volumegroup import VolumeGroup
 
+NUMBERS = itertools.count(1)
 TEST_SECONDS = int(os.environ.get("REFLINK_TEST_SECONDS", "180"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--pool-type", choices=sorted(HOMES), default="reflink",
+                     help="the type of the pools under test")
+    parser.addoption("--all-thin", action="store_true", help="with qubes-thin, "
+                     "also tests of code that the types share")
 
 
 def pytest_configure(config):
@@ -27,6 +45,8 @@ def pytest_configure(config):
 def is_repetition(item):
     """What another test or the other file system covers; long to run."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
+    if "rig" not in params:
+        return False
     if item.originalname == "test_daemon_killed":
         # test_state_left_by_a_kill has the other states on both.
         return (params["rig"] == "btrfs"
@@ -36,13 +56,30 @@ def is_repetition(item):
     return False
 
 
+def pytest_generate_tests(metafunc):
+    """Every test with a pool runs on all storage of the type under test."""
+    kind = metafunc.config.getoption("pool_type")
+    if "home" in metafunc.fixturenames:
+        metafunc.parametrize("home", HOMES[kind].KINDS, indirect=True,
+                             scope="session")
+    if "user" in metafunc.fixturenames and "user" not in sum(
+            (m.args[0].split(",") for m in
+             metafunc.definition.iter_markers("parametrize")), []):
+        users = USERS[kind]
+        metafunc.parametrize("user", list(users.values()), ids=list(users))
+
+
 def pytest_collection_modifyitems(config, items):
     """Without a daemon nothing can be tested, which is a failure."""
     if "LIBVIRTD_PID_FILE" not in os.environ:
         raise pytest.UsageError("run under scripts/with-libvirtd")
-    repetitions = [item for item in items if is_repetition(item)]
-    config.hook.pytest_deselected(items=repetitions)
-    items[:] = [item for item in items if item not in repetitions]
+    kind = config.getoption("pool_type")
+    if kind == "qubes-thin" and not os.environ.get("GUEST_DISKS"):
+        raise pytest.UsageError("run under scripts/with-guest --disk 8G")
+    unfit = differences.find(items, kind, config.getoption("all_thin"))
+    unwanted = [item for item in items if item in unfit or is_repetition(item)]
+    config.hook.pytest_deselected(items=unwanted)
+    items[:] = [item for item in items if item not in unwanted]
 
 
 @pytest.fixture(scope="session")
@@ -72,15 +109,19 @@ def workspace(daemon):
     space.close()
 
 
-@pytest.fixture(scope="session", params=["xfs", "btrfs"])
-def filesystem(request, workspace):
+@pytest.fixture(scope="session")
+def home(request, workspace):
+    """Where the pools lie."""
+    kind = request.config.getoption("pool_type")
+    a_home = HOMES[kind](request.param, workspace)
+    yield a_home
+    a_home.close()
+
+
+@pytest.fixture(scope="session")
+def filesystem(home):
     """The mount point of a file system that can clone."""
-    image = workspace.image(request.param + ".img", request.param, 1024 * MIB)
-    where = workspace.mount(image)
-    os.chmod(where, 0o711)
-    yield where
-    workspace.umount(where)
-    os.unlink(image)
+    return home.path
 
 
 @pytest.fixture(scope="session")
@@ -119,16 +160,16 @@ def rig(request, workspace, daemon, stepper):
 
 
 @pytest.fixture
-def pools(daemon, filesystem):
+def pools(daemon, home):
     """Makes pools and takes them away after the test."""
     made = []
 
-    def make(directory=None, **options):
-        a_pool = Pool(daemon, directory or filesystem, **options)
+    def make(place=None, **options):
+        a_pool = home.pool(daemon, place, **options)
         made.append(a_pool)
         return a_pool
 
-    make.home = filesystem
+    make.home = home.path
     yield make
     daemon.ensure()
     for a_pool in reversed(made):
@@ -137,5 +178,58 @@ def pools(daemon, filesystem):
 
 @pytest.fixture
 def pool(pools):
-    """A running pool in a directory of its own."""
+    """A running pool that has its storage for itself."""
     return pools().up()
+
+
+@pytest.fixture
+def writer(request):
+    """Something that has an image open as a running machine has."""
+    return WRITERS[request.config.getoption("pool_type")]
+
+
+@pytest.fixture
+def elsewhere(pools, home, request):
+    """A running pool that shares no storage with any other."""
+    return home.elsewhere(pools, request)
+
+
+# What only tests of thin pools need
+
+
+@pytest.fixture
+def disks(workspace, request):
+    """More disks, for one test."""
+    folder = os.path.join(workspace.path, request.node.name.partition("[")[0])
+    os.makedirs(folder, exist_ok=True)
+    some = Disks(folder)
+    yield some
+    some.close()
+
+
+@pytest.fixture
+def groups(disks):
+    """Makes volume groups, and takes them away after the test."""
+    made = []
+
+    def make(size=1024 * MIB, thin="vm-pool", data=None, sector=512,
+             **options):
+        name = f"test-{os.getpid()}-{next(NUMBERS)}"
+        group = VolumeGroup(name, disks.add(size, sector), **options)
+        made.append(group)
+        if thin:
+            group.add_thin_pool(thin, data or size // 2)
+        return group
+
+    yield make
+    for group in made:
+        group.close()
+
+
+@pytest.fixture(scope="module")
+def spy(workspace, daemon):
+    """An lvm that counts and fails, for the daemon."""
+    a_spy = LvmSpy(workspace.path, daemon)
+    a_spy.start()
+    yield a_spy
+    a_spy.stop()

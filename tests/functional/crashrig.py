@@ -17,7 +17,8 @@ import time
 import libvirt
 
 from filesystems import MIB
-from reflinkpool import Pool, wait_for
+from pools import wait_for
+from reflinkpool import ReflinkPool
 
 FICLONE = 0x40049409
 MOST_STEPS = 400
@@ -112,8 +113,8 @@ class Rig:
 
     def pool(self):
         """The pool in the mounted file system, not started."""
-        pool = Pool(self.daemon, None, name=f"rig-{self.kind}",
-                    path=os.path.join(self.where, "p"), keep=2)
+        pool = ReflinkPool(self.daemon, None, name=f"rig-{self.kind}",
+                           path=os.path.join(self.where, "p"), keep=2)
         pool.define()
         return pool
 

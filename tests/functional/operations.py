@@ -3,7 +3,7 @@
 
 import libvirt
 
-from reflinkpool import MIB, pattern, snapshot_of, volume_xml
+from pools import MIB, pattern, snapshot_of, volume_xml
 from streams import upload
 
 WITH_PINS = libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS
@@ -122,13 +122,12 @@ def partly_deleted(seen, before, after):
 def other_pool_volume(pool):
     """A volume of a stock pool, outside the file system under test."""
     conn = pool.daemon.conn
-    folder = pool.path.rsplit("/", 2)[0] + "/stock-source"
     try:
         stock = conn.storagePoolLookupByName("rig-source")
     except libvirt.libvirtError:
         stock = conn.storagePoolDefineXML(
             "<pool type='dir'><name>rig-source</name><target><path>"
-            f"{folder}</path></target></pool>", 0)
+            f"{pool.outside}</path></target></pool>", 0)
         stock.build(0)
     if not stock.isActive():
         stock.create(0)

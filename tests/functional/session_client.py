@@ -5,7 +5,8 @@ import os
 import sys
 
 from daemon import Daemon
-from reflinkpool import Pool, pattern, refused, snapshot_of
+from pools import pattern, refused, snapshot_of
+from reflinkpool import ReflinkPool
 from streams import download, upload
 
 
@@ -77,7 +78,8 @@ def restart(pool):
 
 
 if __name__ == "__main__":
-    a_pool = Pool(Daemon(), None, name="s" + sys.argv[1], path=sys.argv[2])
+    a_pool = ReflinkPool(Daemon(), None, name="s" + sys.argv[1],
+                         path=sys.argv[2])
     a_pool.up()
     try:
         globals()[sys.argv[1]](a_pool)

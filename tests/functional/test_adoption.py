@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from reflinkpool import MIB, pattern, snapshot_of
+from pools import MIB, pattern, snapshot_of
 
 NEW = ".img.{}@2024-05-0{}T10:00:00Z"
 OLD = ".img@2019-03-0{}T08:00:00Z"

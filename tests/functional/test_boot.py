@@ -2,13 +2,12 @@
 """What a pool start does to live copies of an earlier boot (section 6)."""
 
 import contextlib
-import os
 
 import pytest
 
 from filesystems import run
-from reflinkpool import VOLATILE, pattern, snapshot_of
-from test_inuse import loop, qemu
+from pools import VOLATILE, pattern, snapshot_of
+from users import loop, qemu
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -93,8 +92,7 @@ def test_live_copy_without_our_mark_is_kept(pool, daemon, tmp_path):
     pool.create("p", content="p")
     pool.create("n", None, lifecycle=snapshot_of("p"))
     pool.virt.destroy()
-    with open(pool.files.live("n"), "wb") as file:
-        file.write(pattern("foreign"))
+    pool.files.put(pool.files.live("n"), pattern("foreign"))
     with another_boot(daemon, tmp_path):
         pool.begin()
         assert pool.dirty("n") and pool.holds("n@live", "foreign")
@@ -123,4 +121,4 @@ def test_staged_content_survives_a_reboot(pool, daemon, tmp_path):
         pool.begin()
         pool.commit("p")
         assert pool.holds("p", "x")
-        assert not os.path.exists(pool.files.live("p"))
+        assert not pool.files.exists(pool.files.live("p"))

@@ -7,8 +7,8 @@ import threading
 import libvirt
 import pytest
 
-from reflinkpool import (EXIST, MIB, VOLATILE, Pool, extents_shared, pattern,
-                         refused, snapshot_of, volume_xml)
+from pools import (EXIST, MIB, VOLATILE, Pool, pattern, refused, snapshot_of,
+                   volume_xml)
 
 
 def test_clone_has_the_content(pool):
@@ -19,11 +19,11 @@ def test_clone_has_the_content(pool):
     assert pool.size("b") == MIB
 
 
-def test_clone_shares_extents(pool):
-    """Section 1: FICLONE, not a copy."""
+def test_clone_copies_nothing(pool):
+    """Section 1: instant clones."""
     pool.create("a", content="one")
     pool.clone("a", "b")
-    assert extents_shared(pool.files.head("b"))
+    assert pool.files.shares(pool.files.head("b"))
 
 
 def test_clone_is_independent(pool):
@@ -98,7 +98,7 @@ def test_allocation_of_the_document_is_ignored(pool):
     pool.create("a", 8 * MIB)
     pool.create_from("a", "b", xml=volume_xml("b", 8 * MIB,
                                               allocation=8 * MIB))
-    assert os.stat(pool.files.head("b")).st_blocks == 0
+    assert pool.files.used(pool.files.head("b")) == 0
 
 
 def test_format_is_kept(pool):
@@ -198,7 +198,8 @@ def test_vol_clone_works_on_everything_listed(pool):
     pool.pin("p", "word")
     pool.start("p")
     pool.create("v", lifecycle=VOLATILE)
-    pool.create("q", 4 * MIB, fmt="qcow2")
+    if "qcow2" in pool.FORMATS:
+        pool.create("q", 4 * MIB, fmt="qcow2")
     pool.create("n", None, lifecycle=snapshot_of("s"))
     for number, name in enumerate(pool.names()):
         done = pool.daemon.virsh("vol-clone", "--pool", pool.name, "--", name,
@@ -228,46 +229,37 @@ def test_missing_source_is_reported(pool):
     """A volume that went away meanwhile (H13)."""
     pool.create("a", content="one")
     vol = pool.vol("a")
-    os.unlink(pool.files.head("a"))
+    pool.files.remove(pool.files.head("a"))
     with refused():
         pool.create_from(vol, "b", xml=volume_xml("b"))
     assert not pool.has("b")
     assert pool.files.at_rest() == []
 
 
-def cross_pool(pools, parent):
-    """Two pools, on the parametrised file system and on another parent."""
-    return pools().up(), pools(parent).up()
-
-
-def test_copy_between_pools_of_one_file_system(pools):
+def test_copy_between_pools(pools):
     """Section 3: from another pool."""
-    one, two = cross_pool(pools, pools.home)
+    one, two = pools().up(), pools().up()
     one.create("a", content="one")
     two.clone(one.vol("a"), "b")
     assert two.holds("b", "one")
     assert two.files.at_rest() == []
 
 
-def test_copy_from_another_file_system(pools, ext4):
+def test_copy_from_elsewhere(pool, elsewhere):
     """Section 3: from another pool: a copy."""
-    other = pools(ext4, required="no").up()
-    here = pools().up()
-    other.create("a", 3 * MIB, content="one")
-    here.clone(other.vol("a"), "b")
-    assert here.holds("b", "one")
-    assert here.size("b") == 3 * MIB
+    elsewhere.create("a", 3 * MIB, content="one")
+    pool.clone(elsewhere.vol("a"), "b")
+    assert pool.holds("b", "one")
+    assert pool.size("b") == 3 * MIB
 
 
-def test_copy_to_another_file_system_stays_sparse(pools, ext4):
+def test_copy_to_elsewhere_stays_sparse(pool, elsewhere):
     """Section 3: a sparse copy."""
-    here = pools().up()
-    here.create("a", 64 * MIB)
-    here.write("a", pattern("x"), 32 * MIB)
-    other = pools(ext4, required="no").up()
-    other.clone(here.vol("a"), "b")
-    assert os.stat(other.files.head("b")).st_blocks * 512 <= 2 * MIB
-    assert other.read("b") == here.read("a")
+    pool.create("a", 64 * MIB)
+    pool.write("a", pattern("x"), 32 * MIB)
+    elsewhere.clone(pool.vol("a"), "b")
+    assert elsewhere.files.used(elsewhere.files.head("b")) <= 2 * MIB
+    assert elsewhere.read("b") == pool.read("a")
 
 
 def test_copy_from_a_stock_dir_pool(pools, daemon):
@@ -306,23 +298,21 @@ def test_copy_to_a_stock_dir_pool(pools, daemon):
         stock.destroy()
 
 
-def test_copy_shows_progress(pools, ext4, daemon):
+def test_copy_shows_progress(pool, elsewhere, daemon):
     """Section 9: progress is reported through allocation."""
-    other = pools(ext4, required="no").up()
-    here = pools().up()
     size = 192 * MIB
-    other.create("a", size)
+    elsewhere.create("a", size)
     block = pattern("big", 8 * MIB)
     for offset in range(0, size, len(block)):
-        other.write("a", block, offset)
+        elsewhere.write("a", block, offset)
     seen = set()
     conn = libvirt.open(daemon.uri)
-    watched = conn.storagePoolLookupByName(here.name)
+    watched = conn.storagePoolLookupByName(pool.name)
     for turn in range(10):
         # One copy can be too quick for a look at it in the middle.
         name = f"b{turn}"
         job = threading.Thread(target=Pool.clone,
-                               args=(here, other.vol("a"), name))
+                               args=(pool, elsewhere.vol("a"), name))
         job.start()
         while job.is_alive():
             try:
@@ -330,8 +320,8 @@ def test_copy_shows_progress(pools, ext4, daemon):
             except libvirt.libvirtError:
                 continue
         job.join()
-        assert here.size(name) == size
-        here.delete(name)
+        assert pool.size(name) == size
+        pool.delete(name)
         if any(0 < s < size for s in seen):
             return
     pytest.fail(f"seen only {sorted(seen)}")
@@ -342,9 +332,9 @@ def test_odd_sizes_clone_exactly(pool, size):
     """R01-R03: equal content, another inode."""
     pool.create("a", size, content="odd")
     pool.clone("a", "b")
-    assert pool.read("b") == pattern("odd", size)
-    assert (os.stat(pool.files.head("a")).st_ino
-            != os.stat(pool.files.head("b")).st_ino)
+    assert pool.read("b") == pattern("odd", pool.rounded(size))
+    files = pool.files
+    assert files.identity(files.head("a")) != files.identity(files.head("b"))
 
 
 def test_start_is_no_clone_of_another_format(pool):

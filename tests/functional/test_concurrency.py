@@ -8,7 +8,7 @@ import time
 import libvirt
 import pytest
 
-from reflinkpool import INVALID, MIB, pattern, volume_xml
+from pools import INVALID, MIB, pattern, volume_xml
 from streams import begin_download, receive, upload
 
 
@@ -49,15 +49,17 @@ def test_twenty_clients_clone_one_volume(pool, daemon):
             virt.createXMLFrom(volume_xml(f"c{number}-{turn}"),
                                virt.storageVolLookupByName("a"), 0)
 
-    assert many(daemon, 20, work) == []
-    assert len(pool.names()) == 101
-    assert all(pool.holds(f"c{n}-4", "one") for n in range(20))
+    count = pool.few(20)
+    assert many(daemon, count, work) == []
+    assert len(pool.names()) == 5 * count + 1
+    assert all(pool.holds(f"c{n}-4", "one") for n in range(count))
 
 
 def test_twenty_clients_start_their_volumes(pool, daemon):
     """N10: consumers start while the template is committed (H13)."""
     pool.create("t", content="0")
-    for number in range(20):
+    count = pool.few(20)
+    for number in range(count):
         pool.create(f"v{number}", None, lifecycle="<lifecycle "
                     "snapOnStart='yes' saveOnStop='no' source='t'/>")
     running = [True]
@@ -81,7 +83,7 @@ def test_twenty_clients_start_their_volumes(pool, daemon):
     job = threading.Thread(target=commits)
     job.start()
     try:
-        errors = many(daemon, 20, work)
+        errors = many(daemon, count, work)
     finally:
         running[0] = False
         job.join()
@@ -90,7 +92,8 @@ def test_twenty_clients_start_their_volumes(pool, daemon):
 
 def test_refresh_while_twenty_clients_work(pool, daemon):
     """A pool refresh meanwhile: no error, nothing lost."""
-    for number in range(20):
+    count = pool.few(20)
+    for number in range(count):
         pool.create(f"v{number}", content="0")
     running = [True]
     failures = []
@@ -116,12 +119,12 @@ def test_refresh_while_twenty_clients_work(pool, daemon):
     job = threading.Thread(target=refreshes)
     job.start()
     try:
-        errors = many(daemon, 20, work)
+        errors = many(daemon, count, work)
     finally:
         running[0] = False
         job.join()
     assert errors == [] and failures == []
-    for number in range(20):
+    for number in range(count):
         assert pool.holds(f"v{number}", f"{number}/3")
         assert len(pool.revisions(f"v{number}")) == 1
 
@@ -184,7 +187,8 @@ def test_create_of_one_name(pool, daemon):
 
 def test_delete_while_others_clone(pool, daemon):
     """A source that is being cloned is not pulled away half-way."""
-    for number in range(10):
+    count = pool.few(10)
+    for number in range(count):
         pool.create(f"s{number}", content="src")
 
     def work(conn, number):
@@ -200,7 +204,7 @@ def test_delete_while_others_clone(pool, daemon):
             assert error.get_error_code() in (
                 INVALID, libvirt.VIR_ERR_NO_STORAGE_VOL), error
 
-    assert many(daemon, 20, work) == []
+    assert many(daemon, 2 * count, work) == []
     for name in pool.names():
         assert pool.holds(name, "src"), name
     assert pool.files.at_rest() == []
@@ -214,7 +218,7 @@ def test_siblings_with_a_common_prefix(pool, daemon):
     def work(conn, number):
         virt = conn.storagePoolLookupByName(pool.name)
         name = ("root", "root2")[number]
-        for _ in range(60):
+        for _ in range(pool.few(60)):
             live = virt.createXMLFrom(live_xml(name + "@live"),
                                       virt.storageVolLookupByName(name), 0)
             live.delete(0)
@@ -232,7 +236,7 @@ def test_no_asynchronous_jobs_for_short_operations(pool, daemon):
     def refreshes():
         conn = libvirt.open(daemon.uri)
         virt = conn.storagePoolLookupByName(pool.name)
-        for _ in range(60):
+        for _ in range(pool.few(60)):
             try:
                 virt.refresh(0)
             except libvirt.libvirtError as error:
@@ -254,7 +258,8 @@ def test_no_asynchronous_jobs_for_short_operations(pool, daemon):
 
 def test_uploads_and_commits_of_many_volumes(pool, daemon):
     """Streams of many clients at once do not disturb each other."""
-    for number in range(8):
+    count = pool.few(8)
+    for number in range(count):
         pool.create(f"v{number}", content="0")
 
     def work(conn, number):
@@ -267,8 +272,8 @@ def test_uploads_and_commits_of_many_volumes(pool, daemon):
             sent += stream.send(data[sent:sent + 100000])
         stream.finish()
 
-    assert many(daemon, 8, work) == []
-    for number in range(8):
+    assert many(daemon, count, work) == []
+    for number in range(count):
         assert pool.holds(f"v{number}", f"up{number}")
     assert pool.files.at_rest() == []
 
@@ -279,7 +284,7 @@ def test_list_while_everything_changes(pool, daemon):
 
     def work(conn, number):
         virt = conn.storagePoolLookupByName(pool.name)
-        for turn in range(15):
+        for turn in range(pool.few(15)):
             if number % 2:
                 for vol in virt.listAllVolumes(0):
                     try:
@@ -322,7 +327,7 @@ def test_nothing_leaks(pool, daemon, what):
     for turn in range(3):
         pool.cycle("a", f"warm{turn}")
     before = count()
-    for turn in range(30):
+    for turn in range(pool.few(30)):
         pool.cycle("a", str(turn))
         pool.clone("a", "b")
         pool.delete("b")

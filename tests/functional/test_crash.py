@@ -9,7 +9,7 @@ import pytest
 from crashrig import (MOST_STEPS, Stepper, check, differences, distinct,
                       result_of, view)
 from operations import BY_NAME, NAMES
-from reflinkpool import pattern
+from pools import pattern
 
 pytestmark = pytest.mark.crash
 

@@ -8,15 +8,15 @@ import libvirt
 import pytest
 
 
-from reflinkpool import (MIB, SNAPSHOT, VOLATILE,
-                         pattern, refused, snapshot_of, volume_xml)
+from pools import (MIB, SNAPSHOT, VOLATILE, pattern, refused, snapshot_of,
+                   volume_xml)
 
 
 def test_blank_volume_is_sparse_zeros(pool):
     """Section 3: blank, sparse."""
     pool.create("a", 64 * MIB)
-    info = os.stat(pool.files.head("a"))
-    assert (info.st_size, info.st_blocks) == (64 * MIB, 0)
+    place = pool.files.head("a")
+    assert (pool.files.size(place), pool.files.used(place)) == (64 * MIB, 0)
     assert pool.blank("a")
 
 
@@ -25,7 +25,7 @@ def test_info_tells_capacity_and_type(pool):
     pool.create("a", 3 * MIB)
     kind, capacity, allocation = pool.vol("a").info()
     assert (kind, capacity, allocation) == (
-        libvirt.VIR_STORAGE_VOL_FILE, 3 * MIB, 0)
+        pool.VOLUME_KIND, 3 * MIB, 0)
 
 
 def test_image_mode_is_0600(pool):
@@ -214,20 +214,19 @@ def test_orphaned_revisions_block_the_name(pool):
     """Section 3: refused while NAME@... of a former volume remain."""
     pool.create("a", content="one")
     pool.cycle("a", "two")
-    os.unlink(pool.files.head("a"))
+    pool.files.remove(pool.files.head("a"))
     pool.refresh()
     with pool.refuses():
         pool.create("a")
 
 
 def test_create_adds_nothing_that_was_there(pool):
-    """Section 5: O_EXCL: a file that appeared meanwhile is kept."""
-    with open(pool.files.head("a"), "wb") as file:
-        file.write(b"foreign")
+    """Section 5: O_EXCL: what appeared meanwhile is kept."""
+    place = pool.files.put(pool.files.head("a"), b"foreign")
     with refused():
         pool.create("a")
-    with open(pool.files.head("a"), "rb") as file:
-        assert file.read() == b"foreign"
+    with open(place, "rb") as file:
+        assert file.read(7) == b"foreign"
 
 
 def test_symlink_in_the_way_is_not_followed(pool, pools):
@@ -284,9 +283,8 @@ def test_fresh_volume_has_generation_and_no_revision(pool):
 
 def test_create_while_live_orphan_is_there_is_refused(pool):
     """Section 5: a live file without head may be the only copy."""
-    with open(pool.files.live("a"), "wb") as file:
-        file.write(pattern("only copy"))
+    pool.files.put(pool.files.live("vm-a"), pattern("only copy"))
     pool.refresh()
     with pool.refuses():
-        pool.create("a")
-    assert pool.holds("a@live", "only copy")
+        pool.create("vm-a")
+    assert pool.holds("vm-a@live", "only copy")

@@ -11,7 +11,7 @@ from crashrig import (MOST_STEPS, Stepper, check, differences, result_of,
                       view)
 from filesystems import run
 from operations import BY_NAME, NAMES
-from reflinkpool import MIB, pattern, refused
+from pools import MIB, pattern, refused
 from streams import upload
 
 

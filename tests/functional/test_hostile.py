@@ -8,7 +8,7 @@ import stat
 import libvirt
 import pytest
 
-from reflinkpool import MIB, pattern, refused, volume_xml
+from pools import MIB, pattern, refused, volume_xml
 
 SPACE = "trusted.libvirt.storage"
 

@@ -2,70 +2,16 @@
 """What is in use is refused or deferred (design section 3)."""
 
 import contextlib
+import fcntl
 import os
-import subprocess
 
 import libvirt
 import pytest
 
 from filesystems import run
-from reflinkpool import INVALID, MIB, pattern, refused, wait_for
+from pools import INVALID, MIB, pattern, refused
 from streams import begin_download, receive, upload
-
-
-@contextlib.contextmanager
-def qemu(path, readonly=False):
-    """A QEMU that has the image open, with its locks."""
-    args = ["qemu-io", "-f", "raw"] + ["-r"] * readonly + [path]
-    process = subprocess.Popen(args, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)
-    process.stdin.write("length\n")
-    process.stdin.flush()
-    process.stdout.readline()
-    try:
-        yield process
-    finally:
-        process.stdin.close()
-        process.stdout.read()
-        process.wait()
-
-
-@contextlib.contextmanager
-def loop(path):
-    """A loop device on the file."""
-    device = run("losetup", "--find", "--show", path).stdout.strip()
-    try:
-        yield device
-    finally:
-        run("losetup", "-d", device)
-
-
-@contextlib.contextmanager
-def storage_daemon(path):
-    """A qemu-storage-daemon that exports the image for writing."""
-    socket = f"/tmp/qsd-{os.getpid()}.sock"
-    process = subprocess.Popen([
-        "qemu-storage-daemon", "--blockdev",
-        f"driver=file,node-name=f,filename={path}", "--nbd-server",
-        f"addr.type=unix,addr.path={socket}", "--export",
-        "type=nbd,id=e,node-name=f,writable=on"])
-    try:
-        wait_for(lambda: os.path.exists(socket), what="qemu-storage-daemon")
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(socket)
-
-
-USERS = {"qemu": qemu, "storage-daemon": storage_daemon, "loop": loop}
-
-
-@pytest.fixture(params=sorted(USERS))
-def user(request):
-    """Something that has a file open for writing."""
-    return USERS[request.param]
+from users import loop, loop_elsewhere, qemu
 
 
 def prepared(pool):
@@ -99,7 +45,7 @@ def test_discard_of_used_live_copy_is_refused(pool, user):
 
 @pytest.mark.parametrize("operation", ["start", "revert", "upload", "wipe",
                                        "resize", "delete"])
-def test_writer_on_the_head_refuses(pool, operation):
+def test_writer_on_the_head_refuses(pool, writer, operation):
     """Section 3: also while a domain writes to the head directly."""
     pool.create("a", content="one")
     pool.cycle("a", "two")
@@ -110,16 +56,16 @@ def test_writer_on_the_head_refuses(pool, operation):
              "wipe": lambda: pool.vol("a").wipe(0),
              "resize": lambda: pool.vol("a").resize(2 * MIB, 0),
              "delete": lambda: pool.delete("a")}
-    with qemu(pool.device("a")):
+    with writer(pool.device("a")):
         with pool.refuses(INVALID):
             calls[operation]()
     calls[operation]()
 
 
-def test_writer_on_the_head_refuses_a_commit(pool):
+def test_writer_on_the_head_refuses_a_commit(pool, writer):
     """Section 3: commit too."""
     prepared(pool)
-    with qemu(pool.device("a")):
+    with writer(pool.device("a")):
         with pool.refuses(INVALID):
             pool.commit("a")
     pool.commit("a")
@@ -135,10 +81,85 @@ def test_loop_device_on_the_head_refuses(pool):
                 call()
 
 
-def test_clone_of_open_head_works(pool):
+def test_loop_device_is_known_without_its_path(pool):
+    """Section 3: also one whose path is gone, as after a removal."""
+    prepared(pool)
+    other = pool.path + "/../other-name"
+    os.link(pool.files.live("a"), other)
+    with loop(other):
+        os.unlink(other)
+        with pool.refuses(INVALID):
+            pool.commit("a")
+    pool.commit("a")
+
+
+def test_loop_device_of_another_namespace(pool, tmp_path):
+    """Section 3: also one whose path leads to another file here."""
+    prepared(pool)
+    name = os.path.basename(pool.files.live("a"))
+    (tmp_path / name).write_bytes(pattern("something else"))
+    with loop_elsewhere(pool.path, str(tmp_path), name):
+        with pool.refuses(INVALID):
+            pool.commit("a")
+    pool.commit("a")
+
+
+def test_loop_device_that_gets_another_file(pool):
+    """What is remembered of a device holds for the file that it had."""
+    for name in "ab":
+        pool.create(name, content=name)
+    with loop(pool.device("a")) as device:
+        with pool.refuses(INVALID):
+            pool.delete("a")
+        run("losetup", "-d", device)
+        run("losetup", device, pool.device("b"))
+        pool.delete("a")
+        with pool.refuses(INVALID):
+            pool.delete("b")
+    pool.delete("b")
+
+
+LOOP_CHANGE_FD = 0x4C06
+
+
+def test_loop_device_whose_file_is_exchanged(pool):
+    """The same, where that happens while the device is in use."""
+    for name in "ab":
+        pool.create(name, content=name)
+    with loop(pool.device("a"), "--read-only") as device:
+        with pool.refuses(INVALID):
+            pool.delete("a")
+        with open(device, "rb") as opened, \
+                open(pool.device("b"), "rb") as file:
+            fcntl.ioctl(opened, LOOP_CHANGE_FD, file.fileno())
+        pool.delete("a")
+        with pool.refuses(INVALID):
+            pool.delete("b")
+    pool.delete("b")
+
+
+def test_read_only_loop_device_allows_a_commit(pool):
+    """What it reads goes on existing: the head becomes a revision."""
+    prepared(pool)
+    with loop(pool.device("a"), "--read-only"):
+        pool.commit("a")
+    assert pool.holds("a", "three")
+
+
+def test_loop_device_without_a_size_learns_of_one(pool):
+    """Section 3: loop devices on the file learn of a resize."""
+    pool.create("a", 0)
+    pool.start("a")
+    with loop(pool.device("a@live")) as device:
+        pool.vol("a@live").resize(2 * MIB, 0)
+        size = run("blockdev", "--getsize64", device).stdout
+    assert int(size) == 2 * MIB
+
+
+def test_clone_of_open_head_works(pool, writer):
     """Section 3: clones of an open image are crash-consistent."""
     pool.create("a", content="one")
-    with qemu(pool.device("a")):
+    with writer(pool.device("a")):
         pool.clone("a", "b")
     assert pool.holds("b", "one")
 
@@ -174,18 +195,18 @@ def test_open_image_is_not_copied_where_it_cannot_be_cloned(pools, ext4):
     pool.clone("a@live", "b")
 
 
-def test_pin_of_open_head_works(pool):
+def test_pin_of_open_head_works(pool, writer):
     """Section 6: revisions that users ask for are clones."""
     pool.create("a", content="one")
-    with qemu(pool.device("a")):
+    with writer(pool.device("a")):
         pool.pin("a", "w")
     assert pool.holds("a@w", "one")
 
 
-def test_reader_of_the_head_allows_a_start(pool):
+def test_reader_of_the_head_allows_a_start(pool, writer):
     """A start replaces nothing that a reader reads."""
     pool.create("a", content="one")
-    with qemu(pool.device("a"), readonly=True):
+    with writer(pool.device("a"), readonly=True):
         pool.start("a")
     assert pool.holds("a@live", "one")
 
@@ -214,12 +235,12 @@ def test_delete_of_a_used_revision_is_refused(pool, user):
     pool.delete(f"a@{first}")
 
 
-def test_delete_with_a_used_revision_is_refused(pool):
+def test_delete_with_a_used_revision_is_refused(pool, writer):
     """Section 3: all or nothing: the head stays too."""
     pool.create("a", content="one")
     pool.cycle("a", "two")
     (first,) = pool.revisions("a")
-    with qemu(pool.device(f"a@{first}")):
+    with writer(pool.device(f"a@{first}")):
         with pool.refuses(INVALID):
             pool.delete("a")
 

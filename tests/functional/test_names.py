@@ -6,18 +6,19 @@ import os
 import libvirt
 import pytest
 
-from reflinkpool import EXIST, MISSING, refused, volume_xml
+from pools import EXIST, MISSING, refused, volume_xml
 
 BAD_NAME = (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_XML_ERROR,
             libvirt.VIR_ERR_XML_DETAIL, libvirt.VIR_ERR_OPERATION_INVALID,
             libvirt.VIR_ERR_CONFIG_UNSUPPORTED, EXIST)
 
 
-def test_plain_name_becomes_file(pool):
-    """Section 5: NAME.img is the head."""
+def test_plain_name(pool):
+    """Section 5: NAME.img, or the logical volume NAME, is the head."""
     vol = pool.create("work-root")
     assert vol.path() == pool.files.head("work-root")
-    assert pool.files.all().count("work-root.img") == 1
+    assert [os.path.join(pool.path, n) for n in pool.files.all()] == [
+        vol.path()]
 
 
 def test_nested_name_makes_folders(pool):

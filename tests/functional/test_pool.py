@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The pool itself (design sections 3, 4 and 6)."""
 
+import contextlib
 import os
 import shutil
 import threading
@@ -11,7 +12,7 @@ import libvirt
 import pytest
 
 from filesystems import run
-from reflinkpool import INVALID, MIB, extents_shared, pattern, refused
+from pools import INVALID, MIB, pattern, refused
 
 BUILD_OVERWRITE = libvirt.VIR_STORAGE_POOL_BUILD_OVERWRITE
 BUILD_NO_OVERWRITE = libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE
@@ -217,7 +218,7 @@ def test_required_no_on_a_file_system_that_can(pools):
     pool = pools(required="no").up()
     pool.create("a", content="one")
     pool.clone("a", "b")
-    assert extents_shared(pool.files.head("b"))
+    assert pool.files.shares(pool.files.head("b"))
 
 
 def test_probe_leaves_nothing(pools):
@@ -471,3 +472,79 @@ def test_stopped_pool_is_left_alone(pool):
     names = pool.files.all()
     time.sleep(3.5)
     assert pool.files.all() == names
+
+
+FRAGMENTS = 20000
+
+
+@contextlib.contextmanager
+def own_mount(workspace, filesystem):
+    """A file system of the same kind, to be unmounted by the test."""
+    kind = os.path.basename(filesystem).split(".")[0]
+    image = workspace.image(f"own-{kind}.img", kind, 1024 * MIB)
+    where = workspace.mount(image)
+    try:
+        yield where
+    finally:
+        if os.path.ismount(where):
+            workspace.umount(where)
+        os.unlink(image)
+
+
+def create_fragmented(pool, name):
+    """A volume that takes the file system long to clone and to remove."""
+    pool.create(name, FRAGMENTS * 8192)
+    fd = os.open(pool.device(name), os.O_WRONLY)
+    try:
+        for number in range(FRAGMENTS):
+            os.pwrite(fd, b"x" * 4096, number * 8192)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def is_cloning(pool):
+    """Whether the daemon has an image open that has no name yet."""
+    folder = f"/proc/{pool.daemon.pid}/fd"
+    for number in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(f"{folder}/{number}").startswith(pool.path + "/#"):
+                return True
+    return False
+
+
+def test_unmount_after_a_stop_while_a_precache_is_made(pools, workspace,
+                                                       filesystem):
+    """Work in the background ends with the pool: nothing of it is open."""
+    with own_mount(workspace, filesystem) as where:
+        pool = pools(where).up()
+        create_fragmented(pool, "a")
+        pool.start("a")
+        pool.write("a@live", b"written")
+        pool.commit("a")
+        end = time.monotonic() + 10
+        while not is_cloning(pool):
+            assert time.monotonic() < end, "no precache is made"
+            time.sleep(0.001)
+        began = time.monotonic()
+        stop = threading.Thread(target=pool.virt.destroy)
+        stop.start()
+        while stop.is_alive():
+            pool.define()
+            with contextlib.suppress(libvirt.libvirtError):
+                pool.refresh()
+        assert time.monotonic() - began < 10
+        assert not pool.virt.isActive()
+        assert workspace.umount(where)
+
+
+def test_unmount_after_a_stop_while_images_are_removed(pools, workspace,
+                                                       filesystem):
+    """The same: removed images are closed in the background."""
+    with own_mount(workspace, filesystem) as where:
+        pool = pools(where).up()
+        create_fragmented(pool, "a")
+        pool.pin("a", "w")
+        pool.delete("a", libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS)
+        pool.virt.destroy()
+        assert workspace.umount(where)

@@ -18,8 +18,9 @@ import libvirt
 import pytest
 
 from filesystems import MKFS, run
-from reflinkpool import MIB, Pool, pattern, refused, snapshot_of
-from test_inuse import qemu
+from pools import MIB, pattern, refused, snapshot_of
+from reflinkpool import ReflinkPool
+from users import qemu
 
 FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
 
@@ -149,7 +150,7 @@ def test_n15_sectors_of_4096_bytes(daemon, workspace, filesystem):
         run(*MKFS[kind], loop)
         run("mount", loop, where)
         workspace.mounts.append((where, loop))
-        pool = Pool(daemon, where).up()
+        pool = ReflinkPool(daemon, where).up()
         pool.create("a", content="one")
         pool.create("odd", 1000001, content="odd")
         pool.cycle("a", "two")
@@ -176,7 +177,8 @@ def test_n18_moved_pool_keeps_everything(pool, daemon):
     pool.virt.destroy()
     pool.virt.undefine()
     os.rename(pool.path, pool.path + "-moved")
-    moved = Pool(daemon, None, name=pool.name, path=pool.path + "-moved")
+    moved = ReflinkPool(daemon, None, name=pool.name,
+                        path=pool.path + "-moved")
     moved.define()
     moved.virt.create(0)
     assert moved.names() == names

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """vol-upload and vol-download (design section 3)."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,8 +10,7 @@ import time
 import libvirt
 import pytest
 
-from reflinkpool import (INVALID, MIB, Pool, pattern, refused, volume_xml,
-                         wait_for)
+from pools import INVALID, MIB, Pool, pattern, refused, volume_xml, wait_for
 from streams import abort, begin_download, download, receive, upload
 
 
@@ -159,7 +159,7 @@ def test_sparse_upload_by_virsh(pool, tmp_path):
     data = pool.read("a")
     assert data[8 * MIB:9 * MIB] == pattern("mid")
     assert not any(data[:8 * MIB]) and not any(data[9 * MIB:])
-    assert os.stat(pool.files.head("a")).st_blocks * 512 < 4 * MIB
+    assert pool.files.used(pool.files.head("a")) < 4 * MIB
 
 
 def test_sparse_upload_sets_the_size(pool, tmp_path):
@@ -173,7 +173,7 @@ def test_sparse_upload_sets_the_size(pool, tmp_path):
                       "--sparse")
     assert pool.read("a")[:MIB] == pattern("new")
     assert pool.size("a") == 2 * MIB
-    assert os.stat(pool.files.head("a")).st_size == 2 * MIB
+    assert pool.files.size(pool.files.head("a")) == 2 * MIB
 
 
 def test_plain_upload_by_virsh(pool, tmp_path):
@@ -279,9 +279,10 @@ def test_upload_to_the_live_copy_writes_in_place(pool):
     """Section 3: upload to A@live writes in place."""
     pool.create("a", content="one")
     pool.start("a")
-    inode = os.stat(pool.files.live("a")).st_ino
+    place = pool.files.live("a")
+    before = pool.files.identity(place)
     upload(pool, "a@live", pattern("two"))
-    assert os.stat(pool.files.live("a")).st_ino == inode
+    assert pool.files.identity(place) == before
     assert pool.holds("a@live", "two") and pool.holds("a", "one")
     pool.commit("a")
     assert pool.holds("a", "two")
@@ -454,3 +455,80 @@ def test_copy_while_target_is_downloaded(pools):
     assert receive(stream) == pattern("one", 8 * MIB)
     stream.finish()
     assert two.holds("b", "one")
+
+
+WATCHER = """
+import sys, libvirt
+libvirt.virEventRegisterDefaultImpl()
+conn = libvirt.open(sys.argv[1])
+pool = conn.storagePoolLookupByName(sys.argv[2])
+
+
+def tell(conn, pool, opaque):
+    xml = pool.storageVolLookupByName('a').XMLDesc(0)
+    generation = xml.partition("generation='")[2].partition("'")[0]
+    print(generation, pool.info()[2], flush=True)
+
+
+conn.storagePoolEventRegisterAny(pool,
+    libvirt.VIR_STORAGE_POOL_EVENT_ID_REFRESH, tell, None)
+print('watching', flush=True)
+while True:
+    libvirt.virEventRunDefaultImpl()
+"""
+
+
+@contextlib.contextmanager
+def refresh_events(pool, tmp_path):
+    """A function for the refresh events so far, each with what a client sees
+    when it comes: (generation of a, the pool's allocation)."""
+    output = tmp_path / "events"
+
+    def lines():
+        return output.read_text().splitlines()
+
+    with open(output, "w", encoding="ascii") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WATCHER, pool.daemon.uri, pool.name],
+            stdout=file)
+    try:
+        wait_for(lines, what="the watcher")
+        yield lambda: [tuple(map(int, line.split())) for line in lines()[1:]]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_upload_ends_with_an_event(pool, tmp_path):
+    """Stock: a refresh event tells clients, once all of it is done."""
+    pool.create("a", 16 * MIB)
+    with refresh_events(pool, tmp_path) as events:
+        upload(pool, "a", pattern("two", 16 * MIB))
+        wait_for(events, what="the event")
+        assert events() == [(2, pool.virt.info()[2])]
+
+
+def test_upload_in_place_ends_with_an_event(pool, tmp_path):
+    """Stock: so it is with a live copy, and the pool's sizes are new."""
+    pool.create("a", 16 * MIB)
+    pool.start("a")
+    with refresh_events(pool, tmp_path) as events:
+        upload(pool, "a@live", os.urandom(16 * MIB))
+        wait_for(events, what="the event")
+        used = os.statvfs(pool.path)
+        used = (used.f_blocks - used.f_bfree) * used.f_frsize
+        assert events() == [(1, used)]
+
+
+def test_upload_that_fails_is_no_event(pool, tmp_path):
+    """Nothing has changed then."""
+    pool.create("a", content="one")
+    with refresh_events(pool, tmp_path) as events:
+        abort(upload(pool, "a", pattern("two"), finish=False))
+        stream = upload(pool, "a", pattern("two"), finish=False)
+        pool.cycle("a", "three")
+        with refused(INVALID):
+            stream.finish()
+        pool.refresh()
+        wait_for(events, what="the event of the refresh")
+        assert [generation for generation, _ in events()] == [2]

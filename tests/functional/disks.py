@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Disks that tests take as they need them: loop devices on sparse files."""
+
+import os
+
+from filesystems import MIB, run
+from pools import wait_for
+
+SHIFT = MIB
+
+
+def shifted(name, device):
+    """A device on another, from 1 MiB on.
+
+    LVM sees the physical volume in one of them only.
+    """
+    size = int(run("blockdev", "--getsz", device).stdout) - SHIFT // 512
+    run("dmsetup", "create", name, "--table",
+        f"0 {size} linear {device} {SHIFT // 512}")
+    return "/dev/mapper/" + name
+
+
+class Disks:
+    """Loop devices, and the files below a folder that they are on."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.loops = {}
+        self.count = 0
+
+    def add(self, size, sector=512):
+        """An empty disk."""
+        self.count += 1
+        path = os.path.join(self.folder, f"disk{self.count}")
+        with open(path, "wb") as file:
+            file.truncate(size)
+        return self.attach(path, sector)
+
+    def attach(self, path, sector=512, offset=0):
+        """A disk with what the file has."""
+        loop = run("losetup", "--find", "--show", "--sector-size", str(sector),
+                   "--offset", str(offset), path).stdout.strip()
+        self.loops[loop] = path
+        return loop
+
+    def detach(self, loop):
+        """Take the disk away; returns its file."""
+        run("losetup", "-d", loop)
+        # It goes once nobody has it open, udev for one.
+        name = os.path.basename(loop)
+        wait_for(lambda: not os.path.exists(f"/sys/block/{name}/loop"), 30,
+                 f"end of {loop}")
+        return self.loops.pop(loop)
+
+    def drop(self, loop):
+        """Take the disk away for ever."""
+        os.unlink(self.detach(loop))
+
+    def close(self):
+        for loop in list(self.loops):
+            run("losetup", "-d", loop, check=False)
+            os.unlink(self.loops.pop(loop))

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A disk that logs its writes, and images of what a loss of power leaves.
+
+The device mapper's log-writes target logs a write once it is followed by a
+flush, so the log up to a flush is what a disk with a volatile cache is sure to
+have then.
+"""
+
+import os
+import struct
+
+from filesystems import run
+
+MAGIC = 0x6a736677736872
+SUPER, ENTRY = "<QQQI", "<QQQQ"
+FLUSH, DISCARD, MARK = 1, 4, 8
+
+
+class LogWrites:
+    """A device in front of a disk, with a log on another disk."""
+
+    def __init__(self, name, disk, log):
+        self.name, self.log = name, log
+        self.path = "/dev/mapper/" + name
+        size = run("blockdev", "--getsz", disk).stdout.strip()
+        run("dmsetup", "create", name, "--table",
+            f"0 {size} log-writes {disk} {log}")
+
+    def mark(self, text):
+        run("dmsetup", "message", self.name, "0", "mark", text)
+
+    def close(self):
+        """The log is complete once the device is gone."""
+        run("dmsetup", "remove", "--retry", self.name, check=False)
+
+
+class Log:
+    """The entries of a log."""
+
+    def __init__(self, path):
+        self.file = open(path, "rb")
+        magic, _, self.count, self.unit = struct.unpack(
+            SUPER, self.file.read(struct.calcsize(SUPER)))
+        assert magic == MAGIC, "no log of writes"
+
+    def __iter__(self):
+        """(flags, first byte, number of bytes, data or text of a mark)"""
+        at = self.unit
+        for _ in range(self.count):
+            self.file.seek(at)
+            head = self.file.read(self.unit)
+            sector, count, flags, length = struct.unpack_from(ENTRY, head)
+            at += self.unit
+            data = b""
+            if flags & MARK:
+                data = head[struct.calcsize(ENTRY):][:length].decode()
+            elif not flags & DISCARD:
+                data = self.file.read(count * self.unit)
+                at += count * self.unit
+            yield flags, sector * self.unit, count * self.unit, data
+
+    def close(self):
+        self.file.close()
+
+
+def apply(image, flags, first, length, data):
+    """Do to an image what an entry says."""
+    if flags & MARK or not length:
+        return
+    if not flags & DISCARD:
+        os.pwrite(image, data, first)
+        return
+    zeros = bytes(1 << 20)
+    for at in range(first, first + length, len(zeros)):
+        end = min(at + len(zeros), first + length)
+        if any(os.pread(image, end - at, at)):
+            os.pwrite(image, zeros[:end - at], at)
+
+
+def flushes(log, begin, end):
+    """The indices of entries that flush, between two marks, and the last."""
+    inside, found = False, []
+    for number, (flags, _, _, data) in enumerate(log):
+        if flags & MARK:
+            inside = data.rstrip("\0") == begin or (
+                inside and data.rstrip("\0") != end)
+        elif inside and flags & FLUSH:
+            found.append(number)
+    return found

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A second administrator, and settings that LVM's output depends on."""
+
+import contextlib
+import os
+import threading
+
+import libvirt
+import pytest
+
+from pools import pattern, refused
+from volumegroup import lvm
+
+
+class Meanwhile:
+    """Commands of somebody else, one after the other, in the same group."""
+
+    def __init__(self, pool):
+        self.group, self.thin = pool.group.name, pool.thin
+        self.running = True
+        self.errors, self.rounds = [], 0
+        self.thread = threading.Thread(target=self.work)
+
+    def work(self):
+        group = self.group
+        lvm("lvcreate", "-q", "-q", "-V", "1m", "-n", "other", "--thinpool",
+            f"{group}/{self.thin}")
+        while self.running:
+            try:
+                lvm("lvcreate", "-q", "-q", "-s", "-kn", "-n", "mine",
+                    f"{group}/other")
+                lvm("lvrename", "-q", "-q", f"{group}/mine", f"{group}/his")
+                lvm("lvremove", "-q", "-q", "-f", f"{group}/his")
+                self.rounds += 1
+            except RuntimeError as error:
+                self.errors.append(str(error))
+                lvm("lvremove", "-q", "-q", "-f", f"{group}/mine",
+                    f"{group}/his", check=False)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.running = False
+        self.thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout_seconds(400)
+def test_commands_meanwhile(pool):
+    """lvcreate, lvrename, lvremove of another while everything is used."""
+    pool.create("a", content="0", keep=2)
+    with Meanwhile(pool) as other:
+        for number in range(1, 4):
+            pool.cycle("a", str(number))
+            pool.clone("a", f"c{number}")
+            pool.refresh()
+            pool.delete(f"c{number}")
+        pool.revert("a", pool.revisions("a")[0])
+    assert other.errors == [] and other.rounds > 0
+    assert pool.holds("a", "1")
+    pool.refresh()
+    assert "other" in pool.names()
+    assert pool.files.all() == sorted(
+        ["a", "other"] + [f"a-{i}-back" for i in pool.revisions("a")])
+
+
+# What a stale view must not decide (H14)
+
+
+def test_h14_removed_head(pool):
+    """H14: the head that somebody removed: refused, nothing else lost."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    pool.create("b", content="bee")
+    (ident,) = pool.revisions("a")
+    pool.files.remove(pool.files.head("a"))
+    for call in (lambda: pool.start("a"), lambda: pool.clone("a", "c"),
+                 lambda: pool.pin("a", "w")):
+        with refused():
+            call()
+    assert set(pool.files.all()) >= {"b", f"a-{ident}-back"}
+    pool.refresh()
+    assert pool.holds("b", "bee")
+
+
+def test_h14_replaced_head(pool):
+    """H14: another volume under the name: not taken for the old one."""
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    pool.files.remove(pool.files.head("a"))
+    pool.files.put(pool.files.head("a"), pattern("other"))
+    with contextlib.suppress(libvirt.libvirtError):
+        pool.commit("a")
+    pool.refresh()
+    held = {pool.read(n)[:64] for n in pool.names()}
+    assert pattern("other")[:64] in held and pattern("two")[:64] in held
+
+
+def test_h14_live_copy_made_meanwhile(pool):
+    """H14: a live copy that Qubes made meanwhile is kept."""
+    pool.create("a", content="one")
+    pool.files.put(pool.files.live("a"), pattern("by qubes"))
+    with refused():
+        pool.start("a")
+    pool.refresh()
+    assert pool.dirty("a") and pool.holds("a@live", "by qubes")
+
+
+def test_h14_revision_name_taken_meanwhile(pool):
+    """H14: what has the next revision's name is not replaced."""
+    ahead = 4102444800
+    pool.create("a", content="one", keep=5)
+    pool.files.put(pool.files.new_revision("a", ahead - 1), pattern("old"))
+    pool.refresh()
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    place = pool.files.put(pool.files.new_revision("a", ahead),
+                           pattern("by hand"))
+    with contextlib.suppress(libvirt.libvirtError):
+        pool.commit("a")
+    with open(place, "rb") as file:
+        assert file.read() == pattern("by hand")
+    pool.refresh()
+    if pool.dirty("a"):
+        assert pool.holds("a", "one")
+        pool.commit("a")
+    assert pool.holds("a", "two")
+    assert any(pool.holds(f"a@{i}", "one") for i in pool.revisions("a"))
+
+
+def test_h14_renamed_head(pool):
+    """H14: refused under the old name, a volume under the new."""
+    pool.create("a", content="one")
+    pool.files.rename(pool.files.head("a"), pool.files.head("b"))
+    with refused():
+        pool.start("a")
+    pool.refresh()
+    assert pool.names() == ["b"] and pool.holds("b", "one")
+    pool.cycle("b", "two")
+    assert pool.holds("b", "two")
+
+
+def test_h14_removed_live_copy(pool):
+    """H14: a commit without a live copy changes nothing."""
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    pool.files.remove(pool.files.live("a"))
+    with pool.untouched():
+        with refused():
+            pool.commit("a")
+    pool.refresh()
+    assert pool.holds("a", "one") and not pool.dirty("a")
+    pool.cycle("a", "three")
+
+
+def test_h14_resized_meanwhile(pool):
+    """A size that somebody changed is the size after the next refresh."""
+    pool.create("a", content="one")
+    lvm("lvextend", "-q", "-q", "-L", "4m", f"{pool.group.name}/a")
+    pool.start("a")
+    pool.refresh()
+    assert pool.size("a") == pool.size("a@live") == 4 << 20
+    pool.commit("a")
+    assert pool.size("a") == 4 << 20
+
+
+# Environment and configuration
+
+
+@pytest.fixture
+def wrapped(daemon):
+    """A daemon with words before its command line."""
+    before = os.environ.get("LIBVIRTD_WRAPPER", "")
+
+    def wrap(words):
+        os.environ["LIBVIRTD_WRAPPER"] = words
+        daemon.restart()
+
+    yield wrap
+    os.environ["LIBVIRTD_WRAPPER"] = before
+    daemon.restart()
+
+
+def whole_cycle(pool):
+    """Everything whose LVM output is read."""
+    pool.begin()
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    pool.pin("a", "w")
+    pool.revert("a", pool.revisions("a")[0])
+    pool.clone("a", "b")
+    pool.vol("b").resize(3 << 20, 0)
+    pool.refresh()
+    assert pool.holds("a", "one") and pool.size("b") == 3 << 20
+    assert len(pool.revisions("a")) == 2 and pool.pins("a") == ["w"]
+    pool.delete("b")
+
+
+def test_n19_foreign_locale(pool, wrapped):
+    """N19: LC_ALL=da_DK in the environment (I#3753)."""
+    wrapped("env LC_ALL=da_DK.UTF-8 LANG=da_DK.UTF-8 LANGUAGE=da "
+            "TZ=Asia/Kathmandu")
+    whole_cycle(pool)
+
+
+UNUSUAL = """
+log { prefix = "lvm says: " verbose = 1 silent = 0 command_names = 1 }
+global { units = "G" suffix = 0 si_unit_consistency = 0 }
+report { compact_output = 1 prefixes = 1 quoted = 1 headings = 0 aligned = 0
+         binary_values_as_numeric = 1 separator = "|" list_item_delimiter = ";"
+         time_format = "%x" output_format = "basic" lvs_cols = "lv_name" }
+"""
+
+
+def test_unusual_lvm_configuration(pool, wrapped, tmp_path):
+    """I#7020, I#10023: settings that change what LVM prints, and how."""
+    (tmp_path / "lvm.conf").write_text(UNUSUAL)
+    wrapped(f"env LVM_SYSTEM_DIR={tmp_path} LVM_SUPPRESS_FD_WARNINGS=0")
+    whole_cycle(pool)
+
+
+def test_files_of_the_daemon_do_not_reach_lvm(pool, spy):
+    """What LVM would warn of on its standard error stays away."""
+    before = len(pool.daemon.log())
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    assert spy.commands()
+    assert "leaked" not in pool.daemon.log()[before:]

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Kills and failures at every LVM process (design section 6, N01)."""
+
+import os
+
+import libvirt
+import pytest
+
+from crashrig import view
+from disks import Disks
+from operations import BY_NAME
+from pools import pattern
+from thincrash import MOST_PROCESSES, ThinRig, by_content
+
+pytestmark = pytest.mark.crash
+
+NAMES = ["create", "create-snapshot", "clone", "clone-revision", "start",
+         "start-snapshot", "stage", "commit", "commit-prune", "commit-keep-0",
+         "discard", "revert", "pin", "redefine", "redefine-prune", "grow",
+         "shrink", "resize-live", "upload", "wipe", "delete", "delete-pinned",
+         "delete-revision", "copy-between-pools"]
+# Those that take more than one process, where a kill finds a state between.
+LONG = ["commit-prune", "revert", "upload", "delete-pinned"]
+
+
+@pytest.fixture(scope="module")
+def thin_rig(workspace, daemon, spy):
+    """A thin pool whose state can be put back."""
+    folder = os.path.join(workspace.path, "thin-rig")
+    os.makedirs(folder, exist_ok=True)
+    some = Disks(folder)
+    a_rig = ThinRig(some, daemon, spy)
+    yield a_rig
+    a_rig.close()
+    some.close()
+
+
+def undisturbed(rig, operation):
+    """The views before and after, and the number of processes."""
+    before = rig.restore(operation)
+    commands, problem = rig.run(operation)
+    assert problem is None, problem
+    assert commands, "no processes were seen"
+    return before, by_content(view(rig.pool)), len(commands)
+
+
+def cut(rig, operation, action, before, after):
+    """Cut the operation at each of its processes; the failures."""
+    failures, state = [], after
+    for number in range(1, MOST_PROCESSES):
+        if state != before:
+            rig.restore(operation)
+        where = f"{operation.name}: {action} process {number}"
+        state = None
+        try:
+            commands, problem = rig.run(operation, action, number)
+            if len(commands) < number:
+                assert problem is None, problem
+                return failures
+            where += f" ({commands[number - 1]})"
+            if action == "fail":
+                told = by_content(view(rig.pool))
+                if problem is None:
+                    assert operation.complete(told, before, after), (
+                        f"{where}: success was told")
+                rig.spy.reset()
+                rig.pool.refresh()
+            else:
+                rig.after_kill()
+            state = rig.check(operation, before, after, where)
+        except (AssertionError, OSError, libvirt.libvirtError) as error:
+            failures.append(f"{where}: {error}")
+    return failures
+
+
+@pytest.mark.timeout_seconds(400)
+@pytest.mark.parametrize("name", NAMES)
+def test_daemon_killed(thin_rig, name):
+    """N01: kill -9 before and at every process, a new daemon, a pool start."""
+    operation = BY_NAME[name]
+    before, after, _ = undisturbed(thin_rig, operation)
+    failures = cut(thin_rig, operation, "before", before, after)
+    failures += cut(thin_rig, operation, "during", before, after)
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.timeout_seconds(400)
+@pytest.mark.parametrize("name", NAMES)
+def test_failing_process(thin_rig, name):
+    """Section 3: every n-th lvm fails: told, nothing lost, no leftovers."""
+    operation = BY_NAME[name]
+    before, after, _ = undisturbed(thin_rig, operation)
+    failures = cut(thin_rig, operation, "fail", before, after)
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout_seconds(900)
+@pytest.mark.parametrize("name", LONG)
+def test_use_after_a_kill(thin_rig, name):
+    """N01: after each of them the volume is startable, with new ids."""
+    operation = BY_NAME[name]
+    _, _, count = undisturbed(thin_rig, operation)
+    for number in range(1, count + 1):
+        thin_rig.restore(operation)
+        thin_rig.run(operation, "during", number)
+        operation.use(thin_rig.after_kill())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout_seconds(900)
+def test_repeated_crashes_evict_no_revision(thin_rig):
+    """H9, N01: crash a commit again and again; no revision goes."""
+    operation = BY_NAME["commit-prune"]
+    _, _, count = undisturbed(thin_rig, operation)
+    failures = []
+    for number in range(1, count + 1):
+        thin_rig.restore(operation)
+        pool, history = thin_rig.pool, ["one", "two", "three", "live"]
+        for _ in range(3):
+            if not pool.has("a@live"):
+                assert pool.holds("a", history[-1])
+                history.append(f"round {len(history)}")
+                pool.start("a")
+                pool.write("a@live", pattern(history[-1]))
+            assert pool.holds("a@live", history[-1])
+            assert pool.holds("a", history[-2])
+            commands, _ = thin_rig.run(operation, "during", number)
+            if len(commands) < number:
+                break
+            thin_rig.after_kill()
+        thin_rig.spy.reset()
+        if pool.has("a@live"):
+            pool.commit("a")
+        kept = [t for i in pool.revisions("a") for t in history
+                if pool.holds(f"a@{i}", t)]
+        if kept[-2:] != history[-3:-1] or not pool.holds("a", history[-1]):
+            failures.append(f"process {number}: {kept}, {history}")
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout_seconds(900)
+@pytest.mark.parametrize("name", ["commit", "revert", "upload"])
+def test_killed_recovery_is_repeated(thin_rig, name):
+    """Section 6: the next pool start repairs what the last one left."""
+    operation = BY_NAME[name]
+    before, after, count = undisturbed(thin_rig, operation)
+    failures = []
+    for number in range(1, count + 1):
+        for step in range(1, MOST_PROCESSES):
+            thin_rig.restore(operation)
+            thin_rig.run(operation, "during", number)
+            thin_rig.daemon.wait_dead()
+            thin_rig.daemon.restart()
+            thin_rig.spy.plan("during", step)
+            try:
+                thin_rig.pool.begin()
+            except libvirt.libvirtError:
+                pass
+            if len(thin_rig.spy.commands()) < step:
+                break
+            try:
+                thin_rig.after_kill()
+                thin_rig.check(operation, before, after,
+                               f"{number}, recovery killed at {step}")
+            except (AssertionError, libvirt.libvirtError) as error:
+                failures.append(str(error))
+    assert not failures, "\n".join(failures)

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Full thin pools, broken groups, large sectors (design section 6)."""
+
+import contextlib
+import os
+import threading
+import time
+
+import libvirt
+import pytest
+
+import thinfill
+from disks import SHIFT, shifted
+from filesystems import run
+from pools import INVALID, MIB, pattern, refused, wait_for
+from streams import upload
+from thinpool import ThinPool
+from users import opened
+from volumegroup import VolumeGroup, lvm
+
+# What takes room, and so is refused first.
+CALLS = {
+    "create": lambda p: p.create("n"),
+    "clone": lambda p: p.clone("a", "n"),
+    "start": lambda p: p.start("a"),
+    "pin": lambda p: p.pin("a", "w"),
+    "revert": lambda p: p.revert("a", p.revisions("a")[0]),
+    "upload": lambda p: upload(p, "a", pattern("x")),
+    "stage": lambda p: p.stage("b", "a"),
+}
+NO_ROOM = (libvirt.VIR_ERR_OPERATION_FAILED, INVALID,
+           libvirt.VIR_ERR_INTERNAL_ERROR)
+
+
+@pytest.fixture
+def own(groups, daemon):
+    """A small group with a pool of its own."""
+    made = []
+
+    def make(data=64 * MIB, meta=4 * MIB, when_full=None, **options):
+        group = groups(size=256 * MIB, thin=None, **options)
+        group.add_thin_pool("vm-pool", data, meta)
+        if when_full:
+            lvm("lvchange", "-q", "-q", "--errorwhenfull", when_full,
+                group.name + "/vm-pool")
+        pool = ThinPool(daemon, group, "vm-pool")
+        made.append(pool)
+        return pool.up()
+
+    yield make
+    daemon.ensure()
+    for pool in made:
+        pool.forget()
+
+
+def some(pool):
+    """A volume with a revision, another, and one with a live copy."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    pool.create("b", content="bee")
+    pool.create("r", content="one")
+    pool.start("r")
+    pool.write("r@live", pattern("two"))
+
+
+def all_refused(pool, match):
+    """Everything that takes room is refused with the reason; no trace."""
+    for name, call in CALLS.items():
+        with pool.refuses(*NO_ROOM, match=match):
+            call(pool)
+        assert not pool.dirty("a"), name
+
+
+def test_data_nearly_full(own):
+    """Section 6: refused before anything changes, with the reason (N12)."""
+    pool = own()
+    some(pool)
+    thinfill.fill_data(pool, 97)
+    all_refused(pool, "(?<!meta)data")
+    pool.commit("r")
+    assert pool.holds("r", "two")
+    pool.delete(f"r@{pool.revisions('r')[0]}")
+    pool.refresh()
+    pool.delete("filler")
+    for name, call in CALLS.items():
+        if name in ("create", "start", "pin"):
+            call(pool)
+    assert pool.dirty("a")
+
+
+def test_metadata_nearly_full(own):
+    """Section 6: the same for thin metadata (N12, I#3243)."""
+    pool = own()
+    some(pool)
+    extra = thinfill.fill_metadata(pool, 96)
+    all_refused(pool, "metadata")
+    pool.commit("r")
+    assert pool.holds("r", "two")
+    extra.drop()
+    pool.start("a")
+    pool.write("a@live", pattern("three"))
+    pool.commit("a")
+    assert pool.holds("a", "three")
+
+
+def test_discard_and_delete_work_when_full(own):
+    """N12: what frees room always works."""
+    pool = own()
+    some(pool)
+    thinfill.fill_data(pool, 97)
+    extra = thinfill.fill_metadata(pool, 96)
+    pool.refresh()
+    pool.discard("r")
+    pool.delete("b")
+    pool.delete("a")
+    pool.delete("filler")
+    extra.drop()
+    assert pool.names() == ["r"]
+    pool.start("r")
+    assert pool.holds("r@live", "one")
+
+
+def test_live_copy_outlives_a_full_pool(own):
+    """N12: writes fail at 100 %; what was written before is not lost."""
+    pool = own(when_full="y")
+    pool.create("r", 16 * MIB)
+    pool.start("r")
+    pool.write("r@live", pattern("two", 4 * MIB))
+    thinfill.fill_data(pool, 100)
+    with pytest.raises(OSError), opened(pool.device("r@live")) as fd:
+        os.pwrite(fd, pattern("more", 8 * MIB), 8 * MIB)
+        os.fsync(fd)
+    pool.refresh()
+    assert pool.dirty("r")
+    assert pool.read("r@live")[:4 * MIB] == pattern("two", 4 * MIB)
+    pool.files.remove(pool.files.place("filler"))
+    pool.refresh()
+    pool.commit("r")
+    assert pool.read("r")[:4 * MIB] == pattern("two", 4 * MIB)
+    pool.cycle("r", "three")
+    assert pool.holds("r", "three")
+
+
+def test_upload_that_fills_the_pool(own):
+    """Section 3: finish reports every write error; the head stays."""
+    pool = own(when_full="y")
+    pool.create("a", content="one")
+    pool.create("big", 128 * MIB)
+    with refused():
+        upload(pool, "big", pattern("fill", 8 * MIB) * 9)
+    wait_for(lambda: not pool.files.leftovers(), what="staging removed")
+    assert pool.blank("big") and pool.revisions("big") == []
+    assert pool.holds("a", "one")
+    upload(pool, "a", pattern("two"))
+    assert pool.holds("a", "two")
+
+
+def test_group_metadata_nearly_full(own):
+    """Section 6: little free metadata area in the VG: refused early."""
+    pool = own(metadata=512 * 1024)
+    some(pool)
+    place = pool.files.place("b")
+    # The area holds the old text and the new one.
+    size, free = pool.group.about("vg_mda_size", "vg_mda_free")
+    number = 0
+    while free > size // 2 // 50:
+        words = []
+        for _ in range(max(1, free // 2000)):
+            words += ["--addtag", f"t{number}-" + "x" * 900]
+            number += 1
+        lvm("lvchange", "-q", "-q", *words, pool.group.name + "/b")
+        (free,) = pool.group.about("vg_mda_free")
+    pool.refresh()
+    all_refused(pool, "metadata")
+    pool.files.change(place, *sum((["--deltag", t] for t in
+                                   pool.files.volume(place).tags
+                                   if t.startswith("t")), []))
+    pool.start("a")
+    assert pool.holds("a@live", "two")
+
+
+# What is broken
+
+
+def restore(pool, file):
+    lvm("vgcfgrestore", "-q", "-q", "-y", "--force", "-f", file,
+        pool.group.name)
+
+
+@pytest.mark.parametrize("active", [False, True], ids=["inactive", "active"])
+def test_transaction_id_mismatch_is_reported(own, tmp_path, active):
+    """H20: VG metadata of an old backup: told, and not worsened."""
+    pool = own()
+    some(pool)
+    group, older = pool.group.name, tmp_path / "older"
+    newer = tmp_path / "newer"
+    lvm("vgcfgbackup", "-q", "-q", "-f", older, group)
+    pool.create("later")
+    lvm("vgcfgbackup", "-q", "-q", "-f", newer, group)
+    pool.virt.destroy()
+    if not active:
+        lvm("vgchange", "-q", "-q", "-an", group)
+    restore(pool, older)
+    before = pool.group.metadata()["logical_volumes"]
+    with refused(match="transaction"):
+        pool.virt.create(0)
+        pool.create("n")
+    assert pool.group.metadata()["logical_volumes"] == before
+    with contextlib.suppress(libvirt.libvirtError):
+        pool.virt.destroy()
+    restore(pool, newer)
+    lvm("vgchange", "-q", "-q", "-an", group)
+    pool.virt.create(0)
+    assert pool.holds("a", "two") and pool.holds("r@live", "two")
+
+
+def test_missing_disk_is_reported(own, disks):
+    """Section 6: a PV is missing: told; nothing is reduced or repaired."""
+    pool = own()
+    some(pool)
+    second = disks.add(64 * MIB)
+    group = pool.group.name
+    lvm("vgextend", "-q", "-q", "-y", group, second)
+    lvm("lvextend", "-q", "-q", "-l", "+32", f"{group}/vm-pool", second)
+    pool.virt.destroy()
+    lvm("vgchange", "-q", "-q", "-an", group)
+    path = disks.detach(second)
+    before = pool.group.metadata()["logical_volumes"]
+    with refused(match="missing|partial|couldn't find device|not found"):
+        pool.virt.create(0)
+        pool.start("a")
+    assert pool.group.metadata()["logical_volumes"] == before
+    with contextlib.suppress(libvirt.libvirtError):
+        pool.virt.destroy()
+    lvm("vgchange", "-q", "-q", "-an", group, check=False)
+    disks.attach(path)
+    pool.virt.create(0)
+    assert pool.holds("a", "two") and pool.holds("r@live", "two")
+
+
+def faulty(disk):
+    """A device in front of a disk, that can be made to fail."""
+    name = "faulty-" + disk.rsplit("/", 1)[1]
+    device = shifted(name, disk)
+    size, first = int(run("blockdev", "--getsz", device).stdout), SHIFT // 512
+
+    def become(target):
+        run("dmsetup", "suspend", "--noflush", name)
+        run("dmsetup", "load", name, "--table", target)
+        run("dmsetup", "resume", name)
+
+    return (device, lambda: become(f"0 {size} error"),
+            lambda: become(f"0 {size} linear {disk} {first}"))
+
+
+@pytest.mark.timeout_seconds(240)
+def test_disk_that_fails(disks, daemon):
+    """dm-error under the PV: errors are told, and nothing hangs."""
+    disk = disks.add(256 * MIB)
+    device, fail, heal = faulty(disk)
+    group = VolumeGroup("faulty", device)
+    pool = ThinPool(daemon, group, "vm-pool")
+    try:
+        group.add_thin_pool("vm-pool", 64 * MIB, 4 * MIB)
+        pool.up()
+        some(pool)
+        fail()
+        for name in ("create", "clone", "start", "pin", "upload"):
+            with refused():
+                CALLS[name](pool)
+        with contextlib.suppress(libvirt.libvirtError):
+            pool.virt.destroy()
+        heal()
+        lvm("vgchange", "-q", "-q", "-an", group.name, check=False)
+        lvm("vgchange", "-q", "-q", "-ay", group.name, check=False)
+        pool.begin()
+        assert pool.holds("a", "two") and not pool.dirty("a")
+        assert pool.holds("r", "one") and pool.dirty("r")
+        assert pool.files.at_rest() == []
+    finally:
+        heal()
+        pool.forget()
+        group.close()
+        run("dmsetup", "remove", "--retry", device, check=False)
+
+
+# Large sectors, slow commands
+
+
+def test_n15_sectors_of_4096_bytes(groups, daemon):
+    """N15: a disk with 4096-byte logical sectors (I#4974)."""
+    pool = ThinPool(daemon, groups(sector=4096), "vm-pool").up()
+    try:
+        pool.create("a", content="one")
+        pool.cycle("a", "two")
+        pool.clone("a", "b")
+        upload(pool, "b", pattern("sent", MIB - 512), offset=512)
+        pool.vol("a").resize(2 * MIB, 0)
+        pool.revert("a", pool.revisions("a")[0])
+        assert pool.holds("a", "one")
+        assert pool.read("b")[512:] == pattern("sent", MIB - 512)
+        pool.vol("b").wipe(0)
+        assert pool.blank("b")
+    finally:
+        pool.remove()
+
+
+def test_h20_slow_command_is_waited_for(pool, spy):
+    """H20: LVM processes are never killed on a time limit."""
+    pool.create("a", content="one")
+    spy.plan("slow", 1)
+    began = time.monotonic()
+    pool.start("a")
+    assert time.monotonic() - began > 7
+    assert pool.holds("a@live", "one")
+
+
+def test_others_are_served_during_a_slow_command(pool, spy):
+    """Section 9: what waits runs with the pool unlocked."""
+    pool.create("a", content="one")
+    pool.create("b", content="two")
+    spy.plan("slow", 1)
+    job = threading.Thread(target=pool.start, args=("a",))
+    job.start()
+    wait_for(spy.commands, what="the command")
+    slowest = 0
+    while job.is_alive():
+        began = time.monotonic()
+        conn = libvirt.open(pool.daemon.uri)
+        conn.listAllStoragePools(0)
+        conn.close()
+        slowest = max(slowest, time.monotonic() - began)
+        time.sleep(0.1)
+    job.join()
+    assert slowest < 4
+    assert pool.dirty("a")
