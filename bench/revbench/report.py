@@ -7,8 +7,8 @@ import re
 import statistics
 import subprocess
 
-BEGIN = "<!-- begin: last run -->"
-END = "<!-- end: last run -->"
+BEGIN = "<!-- begin: last run%s -->"
+END = "<!-- end: last run%s -->"
 
 
 class Samples(list):
@@ -36,6 +36,7 @@ def pair(samples):
 class Report:
     def __init__(self, log):
         self.log = log
+        self.where = []
         self.parts = []
         self.budgets = []
 
@@ -68,18 +69,19 @@ class Report:
         return [what for what, _, _, kept, _ in self.budgets if not kept]
 
     def markdown(self):
-        return "\n\n".join([machine()] + ([self.budget_table()] if self.budgets else [])
+        return "\n\n".join([machine(), *self.where] + ([self.budget_table()] if self.budgets else [])
                            + self.parts) + "\n"
 
-    def write_into(self, path):
-        """Replace what stands between the marks, or make the file."""
-        body = "%s\n\n%s\n%s" % (BEGIN, self.markdown(), END)
+    def write_into(self, path, what=""):
+        """Replace what stands between the marks, or make the file; WHAT is part of the marks."""
+        begin, end = (mark % (what and " of " + what) for mark in (BEGIN, END))
+        body = "%s\n\n%s\n%s" % (begin, self.markdown(), end)
         try:
             with open(path, encoding="utf-8") as file:
                 old = file.read()
         except FileNotFoundError:
-            old = "# Benchmarks\n\n%s\n%s\n" % (BEGIN, END)
-        new, count = re.subn(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: body, old,
+            old = "# Benchmarks\n\n%s\n%s\n" % (begin, end)
+        new, count = re.subn(re.escape(begin) + ".*?" + re.escape(end), lambda _: body, old,
                              flags=re.S)
         if not count:
             new = old + "\n" + body + "\n"
