@@ -246,6 +246,9 @@ class Pool:
         self.daemon.conn.storagePoolDefineXML(self.xml(), 0)
         return self
 
+    def prepare(self):
+        """Make the storage ready that it lies on."""
+
     def up(self):
         """Define and start, on storage that is ready for it."""
         raise NotImplementedError

@@ -155,6 +155,9 @@ class ReflinkPool(Pool):
     def parts(self):
         return f"<target><path>{escape(self.path)}</path></target>"
 
+    def prepare(self):
+        os.makedirs(self.path)
+
     def up(self):
         """Define, build and start."""
         self.define()

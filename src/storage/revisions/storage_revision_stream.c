@@ -424,6 +424,8 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
         ret = virStorageRevStreamOpen(stream, fd, offset, length, sparse, O_RDONLY);
     virStorageRevOperationLock(&op);
 
+    if (ret == 0)
+        virFDStreamSkipHoles(stream);
     if (ret == 0 && temporary)
         virStorageRevDownloadAttach(stream, op.ctx->uuid, g_steal_pointer(&temporary));
     else if (temporary)
