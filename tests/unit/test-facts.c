@@ -315,6 +315,42 @@ testNextHeadTakesFactsOfSibling(void)
 }
 
 
+/* Another tool's head began its generations anew; ids go on. The pin was made beside revision 6. */
+static void
+testNextHeadTakesFactsOfLargestNextId(void)
+{
+    g_autoptr(virStorageRevFamily) family = familyWithHead(NULL);
+
+    addState(family, VIR_STORAGE_REV_NUMBERED, 5, "1&g=7" OURS "&k=2&i=6");
+    addState(family, VIR_STORAGE_REV_NUMBERED, 6, "1&g=1" OURS "&k=9&i=7");
+    addState(family, VIR_STORAGE_REV_PINNED, 0, "1&g=9" OURS "&k=4&i=6");
+    expectNextHead(family, 1, NULL, 7, true, "1&g=2" OURS "&k=9&i=8");
+}
+
+
+static void
+testNextHeadTakesFactsOfLargestGeneration(void)
+{
+    g_autoptr(virStorageRevFamily) family = familyWithHead(NULL);
+
+    addState(family, VIR_STORAGE_REV_NUMBERED, 5, "1&g=7" OURS "&k=2&i=6");
+    addState(family, VIR_STORAGE_REV_PINNED, 0, "1&g=8" OURS "&k=4&i=6");
+    expectNextHead(family, 1, NULL, 7, true, "1&g=2" OURS "&k=4&i=8");
+}
+
+
+/* It is as old as the revision that it was made beside. */
+static void
+testNextHeadTakesFactsOfNumberedBeforePin(void)
+{
+    g_autoptr(virStorageRevFamily) family = familyWithHead(NULL);
+
+    addState(family, VIR_STORAGE_REV_PINNED, 0, "1&g=7" OURS "&k=4&i=6");
+    addState(family, VIR_STORAGE_REV_NUMBERED, 5, "1&g=7" OURS "&k=2&i=6");
+    expectNextHead(family, 1, NULL, 7, true, "1&g=2" OURS "&k=2&i=8");
+}
+
+
 /* The facts about another volume do not count: it is a copy of that one. */
 static void
 testNextHeadOfCopiedHead(void)
@@ -576,6 +612,9 @@ addNextHeadTests(void)
     g_test_add_func("/next-head/head-without-metadata", testNextHeadOfHeadWithoutMetadata);
     g_test_add_func("/next-head/without-head", testNextHeadWithoutHead);
     g_test_add_func("/next-head/takes-facts-of-sibling", testNextHeadTakesFactsOfSibling);
+    g_test_add_func("/next-head/takes-facts-of-largest-next-id", testNextHeadTakesFactsOfLargestNextId);
+    g_test_add_func("/next-head/takes-facts-of-largest-generation", testNextHeadTakesFactsOfLargestGeneration);
+    g_test_add_func("/next-head/takes-facts-of-numbered-before-pin", testNextHeadTakesFactsOfNumberedBeforePin);
     g_test_add_func("/next-head/copied-head", testNextHeadOfCopiedHead);
     g_test_add_func("/next-head/prunes", testNextHeadPrunes);
     g_test_add_func("/next-head/prunes-nothing", testNextHeadPrunesNothing);

@@ -385,6 +385,31 @@ testCheckNamesOfStates(void)
 }
 
 
+/* lvm(8) has them under "reserved names"; lvcreate would refuse them only after something else was done. */
+static void
+testCheckNamesReservedByLVM(void)
+{
+    const char *parts[] = { "_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mimage", "_mlog", "_rimage",
+                            "_rmeta", "_tdata", "_tmeta", "_vdata", "_imeta", "_iorig", "_pmspare", "_vorigin" };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(parts); i++) {
+        g_autofree char *end = g_strconcat("a", parts[i], NULL);
+        g_autofree char *middle = g_strconcat("a", parts[i], "_0", NULL);
+        g_autofree char *pin = g_strconcat("a@before", parts[i], NULL);
+
+        expectRefused(VG, end, "reserved");
+        expectRefused(VG, middle, "reserved");
+        expectRefused(VG, pin, "reserved");
+    }
+    expectRefused(VG, "pvmove0", "reserved");
+    expectRefused(VG, "snapshot1", "reserved");
+    expectTaken(VG, "a-pvmove");
+    expectTaken(VG, "my-snapshot");
+    expectTaken(VG, "a-tdata");
+}
+
+
 /* They are nobody's states, but nobody could tell their own. */
 static void
 testCheckNamesWithNestedSuffixes(void)
@@ -541,6 +566,7 @@ main(int argc,
     g_test_add_func("/check/dash-in-front", testCheckDashInFront);
     g_test_add_func("/check/dots", testCheckDots);
     g_test_add_func("/check/names-of-states", testCheckNamesOfStates);
+    g_test_add_func("/check/names-reserved-by-lvm", testCheckNamesReservedByLVM);
     g_test_add_func("/check/names-with-nested-suffixes", testCheckNamesWithNestedSuffixes);
     g_test_add_func("/check/length", testCheckLength);
     g_test_add_func("/check/length-with-dashes", testCheckLengthWithDashes);
