@@ -2,7 +2,7 @@
 """A program `lvm` between the daemon and LVM, which counts and misbehaves.
 
 Every LVM process of the daemon is a line of the log. At the process with a
-certain number the daemon is killed, before or while that process works, or the
+certain number the daemon is killed while that process works, or the
 process fails, or it takes its time.
 """
 
@@ -19,7 +19,6 @@ while read -r line; do number=$((number + 1)); done <{log}
 read -r action at pid <{plan}
 [ "$number" = "$at" ] || exec {lvm} "$@"
 case $action in
-    before) kill -KILL "$pid"; exit 5 ;;
     during) kill -KILL "$pid"; exec {lvm} "$@" ;;
     fail) echo "  Injected failure." >&2; exit 5 ;;
     slow) sleep 8; exec {lvm} "$@" ;;

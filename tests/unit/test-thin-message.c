@@ -24,6 +24,26 @@ expectMessage(const char *output,
 
 
 static void
+expectHint(const char *message,
+           virErrorNumber code,
+           const char *part)
+{
+    virErrorNumber got = VIR_ERR_OK;
+    const char *hint = virStorageThinHint(message, &got);
+
+    g_test_message("%s", message);
+    g_assert_cmpint(got, ==, code);
+    if (!part) {
+        g_assert_null(hint);
+        return;
+    }
+    g_assert_nonnull(hint);
+    if (!strstr(hint, part))
+        g_error("'%s' is not in '%s'", part, hint);
+}
+
+
+static void
 testOneLine(void)
 {
     expectMessage("  Logical volume vg/a in use.\n", "Logical volume vg/a in use.");
@@ -55,6 +75,21 @@ testWarningsBesideErrors(void)
 }
 
 
+/* LVM 2.03.16, for a thin pool that is nearly empty */
+static void
+testWarningThatIsTheCause(void)
+{
+    const char *output =
+        "  WARNING: Thin pool vg/pool has unexpected transaction id 2, expecting 1.\n"
+        "  Cannot create new thin volume, free space in thin pool vg/pool reached threshold.\n";
+    g_autofree char *message = virStorageThinMessage(output);
+
+    expectMessage(output, "WARNING: Thin pool vg/pool has unexpected transaction id 2, expecting 1.; "
+                          "Cannot create new thin volume, free space in thin pool vg/pool reached threshold.");
+    expectHint(message, VIR_ERR_OPERATION_FAILED, "change nothing");
+}
+
+
 static void
 testWarningsOnly(void)
 {
@@ -68,26 +103,6 @@ testEmpty(void)
     expectMessage("", "no reason given");
     expectMessage(" \n\n", "no reason given");
     expectMessage(NULL, "no reason given");
-}
-
-
-static void
-expectHint(const char *message,
-           virErrorNumber code,
-           const char *part)
-{
-    virErrorNumber got = VIR_ERR_OK;
-    const char *hint = virStorageThinHint(message, &got);
-
-    g_test_message("%s", message);
-    g_assert_cmpint(got, ==, code);
-    if (!part) {
-        g_assert_null(hint);
-        return;
-    }
-    g_assert_nonnull(hint);
-    if (!strstr(hint, part))
-        g_error("'%s' is not in '%s'", part, hint);
 }
 
 
@@ -191,6 +206,7 @@ main(int argc,
     g_test_add_func("/message/several-lines", testSeveralLines);
     g_test_add_func("/message/blank-lines", testBlankLines);
     g_test_add_func("/message/warnings-beside-errors", testWarningsBesideErrors);
+    g_test_add_func("/message/warning-that-is-the-cause", testWarningThatIsTheCause);
     g_test_add_func("/message/warnings-only", testWarningsOnly);
     g_test_add_func("/message/empty", testEmpty);
 

@@ -38,6 +38,7 @@ static const struct {
     { " already exists in ", VIR_ERR_OPERATION_INVALID, CHANGED },
     { "Failed to find logical volume ", VIR_ERR_OPERATION_INVALID, CHANGED },
     { " transaction_id is ", VIR_ERR_OPERATION_FAILED, ODDS },
+    { " has unexpected transaction id ", VIR_ERR_OPERATION_FAILED, ODDS },
     { " needs check", VIR_ERR_OPERATION_FAILED, REPAIR },
     { "Check of pool ", VIR_ERR_OPERATION_FAILED, REPAIR },
     { " reached threshold", VIR_ERR_OPERATION_FAILED, FULL },
@@ -62,11 +63,26 @@ static const struct {
 #undef ABSENT
 
 
+/* Returns the index of the hint about @text, or -1. */
+static ssize_t
+virStorageThinFindHint(const char *text)
+{
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(hints); i++) {
+        if (strstr(text, hints[i].text))
+            return i;
+    }
+    return -1;
+}
+
+
 /**
  * virStorageThinMessage:
  * @output: what a command of LVM wrote to its standard error, or NULL
  *
- * Returns its lines as one, warnings only if there is nothing else; never empty
+ * Returns its lines as one, warnings only if there is nothing else, or if they are known to be the cause: where a thin
+ * pool is out of step with its volume group, the error itself only says that it is full. Never empty.
  */
 char *
 virStorageThinMessage(const char *output)
@@ -78,7 +94,8 @@ virStorageThinMessage(const char *output)
 
     for (i = 0; lines[i]; i++) {
         const char *line = g_strstrip(lines[i]);
-        virBuffer *buf = STRPREFIX(line, "WARNING") ? &warnings : &errors;
+        bool aside = STRPREFIX(line, "WARNING") && virStorageThinFindHint(line) < 0;
+        virBuffer *buf = aside ? &warnings : &errors;
 
         if (*line)
             virBufferAsprintf(buf, "%s%s", virBufferUse(buf) > 0 ? "; " : "", line);
@@ -103,14 +120,8 @@ const char *
 virStorageThinHint(const char *message,
                    virErrorNumber *code)
 {
-    size_t i;
+    ssize_t i = virStorageThinFindHint(message);
 
-    for (i = 0; i < G_N_ELEMENTS(hints); i++) {
-        if (strstr(message, hints[i].text)) {
-            *code = hints[i].code;
-            return hints[i].hint;
-        }
-    }
-    *code = VIR_ERR_OPERATION_FAILED;
-    return NULL;
+    *code = i < 0 ? VIR_ERR_OPERATION_FAILED : hints[i].code;
+    return i < 0 ? NULL : hints[i].hint;
 }

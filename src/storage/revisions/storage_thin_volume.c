@@ -389,6 +389,11 @@ virStorageThinResizeState(virStorageRevContext *ctx,
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("volume '%1$s' cannot be preallocated"), name);
         return -1;
     }
+    if (capacity == 0) {
+        virReportError(VIR_ERR_INVALID_ARG, _("volume '%1$s' cannot become empty: a logical volume has one extent at least"),
+                       name);
+        return -1;
+    }
     if ((capacity = virStorageThinRoundUp(ctx, capacity)) == state->capacity)
         return 0;
 
