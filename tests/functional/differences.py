@@ -170,48 +170,73 @@ REFLINK_ONLY = {
 # in an emulated guest; --all-thin runs these as well.
 ONCE = {
     "The front end decides it, before a pool type is asked.": {
-        "test_clone.py": """test_clone_onto_existing_volume_is_refused
+        "test_clone.py": """
+            test_clone_onto_existing_volume_is_refused
             test_clone_of_other_volumes_live_copy_onto_head_is_refused
             test_clone_of_other_volumes_revision_onto_head_is_refused
-            test_existing_pin_is_refused test_virsh_vol_create_from""",
-        "test_create.py": """test_bad_lifecycle_is_refused
-            test_capacity_is_required_for_blank
+            test_existing_pin_is_refused test_virsh_vol_create_from
+            test_allocation_of_the_document_is_ignored
+            test_lifecycle_of_a_dumped_snapshot_volume_is_kept
+            test_missing_source_is_reported""",
+        "test_create.py": """
+            test_bad_lifecycle_is_refused test_capacity_is_required_for_blank
             test_default_lifecycle_is_persistent test_volatile_volume
             test_unknown_flags_are_refused
             test_backing_store_elsewhere_is_refused_for_raw
-            test_fresh_volume_has_generation_and_no_revision""",
-        "test_delete.py": """test_pinned_revisions_refuse
-            test_source_of_a_snapshot_volume_refuses test_deleted_twice""",
-        "test_lifecycle.py": """test_start_of_missing_volume_fails
+            test_fresh_volume_has_generation_and_no_revision
+            test_unknown_format_is_refused
+            test_create_while_live_orphan_is_there_is_refused""",
+        "test_delete.py": """
+            test_pinned_revisions_refuse
+            test_source_of_a_snapshot_volume_refuses test_deleted_twice
+            test_dirty_volume_refuses test_zeroed_flag""",
+        "test_lifecycle.py": """
+            test_start_of_missing_volume_fails
             test_commit_without_live_copy_is_refused
             test_stage_onto_dirty_volume_is_refused
-            test_generation_ignores_what_changes_no_content""",
-        "test_list.py": """test_everything_is_listed_by_the_old_call
-            test_lookup_by_foreign_path_finds_nothing
-            test_virsh_path_and_info test_virsh_list_details""",
-        "test_names.py": """test_bad_name_is_refused
+            test_generation_ignores_what_changes_no_content
+            test_second_start_is_refused
+            test_removed_source_fails_the_start_cleanly
+            test_outdated_ends_with_the_live_copy""",
+        "test_list.py": """
+            test_everything_is_listed_by_the_old_call
+            test_lookup_by_foreign_path_finds_nothing test_virsh_path_and_info
+            test_virsh_list_details test_keys_are_unique
+            test_left_out_revisions_still_work""",
+        "test_names.py": """
+            test_bad_name_is_refused
             test_blank_volume_under_revision_name_is_refused
             test_blank_volume_onto_part_of_volume_is_refused
             test_clone_under_new_revision_number_is_refused
             test_pin_of_another_volume_is_refused test_bad_pin_word_is_refused
             test_bad_lookup_is_not_found test_name_element_is_required""",
-        "test_pool.py": """test_operations_on_a_stopped_pool_are_refused
-            test_events test_capabilities_name_the_types
-            test_redefinition_takes_effect_at_the_next_start""",
-        "test_resize.py": """test_smaller_needs_the_flag test_shrink_by_delta
-            test_checks_while_dirty_are_against_the_live_size""",
-        "test_revisions.py": """test_bad_keep_is_refused
-            test_bad_redefine_is_refused test_start_onto_revision_is_refused
+        "test_pool.py": """
+            test_operations_on_a_stopped_pool_are_refused test_events
+            test_capabilities_name_the_types
+            test_redefinition_takes_effect_at_the_next_start
+            test_both_overwrite_flags_are_refused""",
+        "test_resize.py": """
+            test_smaller_needs_the_flag test_shrink_by_delta
+            test_checks_while_dirty_are_against_the_live_size
+            test_delta_while_dirty_is_against_the_live_size
+            test_info_shows_the_heads_size_until_commit
+            test_same_size_succeeds""",
+        "test_revisions.py": """
+            test_bad_keep_is_refused test_bad_redefine_is_refused
+            test_start_onto_revision_is_refused
             test_change_of_a_revision_is_refused
             test_upload_to_a_revision_is_refused
             test_revert_to_unknown_id_is_refused""",
-        "test_streams.py": """test_more_than_length_is_an_error
-            test_refused_while_dirty test_second_upload_is_refused_meanwhile
-            test_empty_upload test_download_offset_and_length""",
-        "test_wipe.py": """test_other_algorithms_are_refused
-            test_refused_while_dirty""",
-        "test_xml.py": """test_pool_document_round_trip
-            test_bad_pool_document_is_refused
+        "test_streams.py": """
+            test_more_than_length_is_an_error test_refused_while_dirty
+            test_second_upload_is_refused_meanwhile test_empty_upload
+            test_download_offset_and_length test_offset_beyond_the_end
+            test_upload_is_no_live_copy test_upload_that_fails_is_no_event""",
+        "test_wipe.py": """
+            test_other_algorithms_are_refused test_refused_while_dirty
+            test_algorithms_zero_and_trim""",
+        "test_xml.py": """
+            test_pool_document_round_trip test_bad_pool_document_is_refused
             test_document_against_the_schema_is_refused
             test_pool_needs_a_target test_relative_target_is_refused
             test_documents_of_the_other_types_validate test_virsh_validate
@@ -219,11 +244,14 @@ ONCE = {
             test_document_against_the_schema_is_refused_for_volumes
             test_schema_for_create_from test_capacity_units
             test_stock_documents_do_not_change
-            test_every_dumped_document_is_valid_for_create""",
+            test_every_dumped_document_is_valid_for_create
+            test_type_of_volumes test_revision_element
+            test_lifecycle_round_trip""",
     },
     "Shared code chooses ids and what is pruned; a few tests go through it.": {
-        "test_revisions.py": """test_keep_of_the_pool
-            test_keep_zero_of_the_pool
+        "test_lifecycle.py": "test_generation_counts_content_changes",
+        "test_revisions.py": """
+            test_keep_of_the_pool test_keep_zero_of_the_pool
             test_volume_follows_a_changed_pool_value test_large_keep
             test_ids_are_not_reused_after_keep_zero
             test_ids_are_not_reused_after_refresh
@@ -233,58 +261,94 @@ ONCE = {
             test_retention_never_removes_a_pin
             test_pin_does_not_count_for_retention test_default_keep_is_one
             test_keep_of_the_volume test_redefine_works_while_dirty
-            test_revision_can_be_deleted test_pin_can_be_deleted""",
+            test_revision_can_be_deleted test_pin_can_be_deleted
+            test_higher_id_raises_the_next test_ids_grow
+            test_pin_of_a_dirty_volume_is_the_committed_state
+            test_redefine_changes_nothing_else
+            test_redefine_without_elements_changes_nothing
+            test_revision_times_are_told""",
         "test_streams.py": "test_upload_prunes_as_retention_says",
     },
     "Another test here does the same on the way.": {
-        "test_clone.py": """test_clone_has_the_content
-            test_clone_of_a_pinned_revision test_clone_has_no_revisions
-            test_clone_after_commit_has_new_data test_odd_sizes_clone_exactly
+        "test_boot.py": """
+            test_restart_in_the_same_boot_keeps_all
+            test_staged_content_survives_a_reboot
+            test_used_live_copy_is_kept[loop]""",
+        "test_clone.py": """
+            test_clone_has_the_content test_clone_of_a_pinned_revision
+            test_clone_has_no_revisions test_clone_after_commit_has_new_data
+            test_odd_sizes_clone_exactly
             test_clone_of_running_volume_has_committed_state
-            test_copy_between_pools""",
-        "test_create.py": """test_snapshot_volume_is_clone_of_source
+            test_copy_between_pools test_origin_is_recorded
+            test_clone_needs_no_backing test_copy_to_a_stock_dir_pool
+            test_clone_of_a_revision""",
+        "test_create.py": """
+            test_snapshot_volume_is_clone_of_source
             test_new_volume_is_listed_at_once test_unmodified_virsh_creates
-            test_reflink_flag_is_accepted""",
-        "test_delete.py": """test_delete_removes_all
-            test_unpinned_revisions_go_with_it
-            test_source_refuses_after_a_refresh test_virsh_delete_snapshots""",
-        "test_inuse.py": """test_commit_of_used_live_copy_is_refused[loop]
+            test_reflink_flag_is_accepted test_snapshot_volume_may_be_larger
+            test_info_tells_capacity_and_type""",
+        "test_delete.py": """
+            test_delete_removes_all test_unpinned_revisions_go_with_it
+            test_source_refuses_after_a_refresh test_virsh_delete_snapshots
+            test_name_can_be_used_again
+            test_live_copy_of_snapshot_volume_can_be_deleted_with_source_busy""",
+        "test_inuse.py": """
+            test_commit_of_used_live_copy_is_refused[loop]
             test_discard_of_used_live_copy_is_refused[loop]
             test_clone_of_open_live_copy_works[loop]
             test_refresh_while_in_use[loop]
             test_delete_of_a_used_revision_is_refused[loop]
             test_delete_of_streamed_revision_is_refused_or_safe
-            test_retention_defers_a_used_revision""",
-        "test_lifecycle.py": """test_running_volume_does_not_change_the_head
+            test_retention_defers_a_used_revision
+            test_writer_on_the_head_refuses[start]
+            test_writer_on_the_head_refuses[delete]
+            test_writer_on_the_head_refuses[wipe] test_pin_of_open_head_works
+            test_refresh_while_in_use[opened]""",
+        "test_lifecycle.py": """
+            test_running_volume_does_not_change_the_head
             test_commit_makes_live_copy_the_head
             test_discard_drops_the_live_copy
             test_snapshot_volume_starts_from_its_source
             test_snapshot_volume_forgets_its_writes
-            test_outdated_tells_of_a_newer_source test_volatile_volume_starts_blank
-            test_stage_brings_content_and_size test_staged_content_discards""",
-        "test_list.py": """test_everything_is_listed
+            test_outdated_tells_of_a_newer_source
+            test_volatile_volume_starts_blank
+            test_stage_brings_content_and_size test_staged_content_discards
+            test_snapshot_of_running_source_has_its_committed_state
+            test_snapshot_volume_is_stable_while_it_runs
+            test_stage_from_a_revision_of_another
+            test_start_works_after_discard""",
+        "test_list.py": """
+            test_everything_is_listed
             test_left_out_revisions_are_still_reachable""",
-        "test_names.py": "test_names_differ_by_case test_existing_name_is_refused",
-        "test_resize.py": """test_grow test_resize_while_dirty_is_taken_back
+        "test_names.py": """
+            test_names_differ_by_case test_existing_name_is_refused""",
+        "test_resize.py": """
+            test_grow test_resize_while_dirty_is_taken_back
             test_dirty_volume_resizes_its_live_copy_only test_grow_by_delta
-            test_unmodified_virsh_resizes""",
-        "test_revisions.py": """test_pin_records_the_head
-            test_ids_are_not_reused_after_delete
+            test_unmodified_virsh_resizes test_live_copy_of_volatile_volume""",
+        "test_revisions.py": """
+            test_pin_records_the_head test_ids_are_not_reused_after_delete
             test_revision_in_use_is_deferred""",
-        "test_streams.py": """test_upload_replaces_the_content
-            test_plain_upload_by_virsh test_download
-            test_shorter_upload_keeps_the_size""",
-        "test_wipe.py": """test_wipe_makes_zeros test_unmodified_virsh_wipes""",
+        "test_streams.py": """
+            test_upload_replaces_the_content test_plain_upload_by_virsh
+            test_download test_shorter_upload_keeps_the_size
+            test_former_state_becomes_a_revision
+            test_upload_works_after_an_abort
+            test_copy_while_target_is_downloaded
+            test_download_of_dirty_volume_is_the_committed_state
+            test_start_during_an_upload_is_consistent""",
+        "test_wipe.py": "test_wipe_makes_zeros test_unmodified_virsh_wipes",
     },
     "Minutes: the lock of a volume and the daemon's threads are shared.": {
-        "test_clone.py": """test_vol_clone_works_on_everything_listed
-            test_copy_shows_progress""",
-        "test_concurrency.py": """test_twenty_clients_clone_one_volume
-            test_one_start_wins test_create_of_one_name
-            test_siblings_with_a_common_prefix
+        "test_clone.py": """
+            test_vol_clone_works_on_everything_listed test_copy_shows_progress""",
+        "test_concurrency.py": """
+            test_twenty_clients_clone_one_volume test_one_start_wins
+            test_create_of_one_name test_siblings_with_a_common_prefix
             test_no_asynchronous_jobs_for_short_operations
             test_uploads_and_commits_of_many_volumes
-            test_list_while_everything_changes test_nothing_leaks""",
+            test_list_while_everything_changes test_nothing_leaks
+            test_twenty_clients_start_their_volumes""",
         "test_delete.py": "test_siblings_with_a_common_prefix_stay",
     },
 }

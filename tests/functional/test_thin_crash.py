@@ -21,6 +21,17 @@ NAMES = ["create", "create-snapshot", "clone", "clone-revision", "start",
          "delete-revision", "copy-between-pools"]
 # Those that take more than one process, where a kill finds a state between.
 LONG = ["commit-prune", "revert", "upload", "delete-pinned"]
+# Each takes a minute or two. In the usual run: a switch by merge and one by
+# renames.
+USUAL = {"test_daemon_killed": ("commit-prune", "revert"),
+         "test_failing_process": ("commit-prune",)}
+
+
+def operations(test):
+    """All of them, most of them marked as slow."""
+    return [name if name in USUAL[test] else
+            pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +85,7 @@ def cut(rig, operation, action, before, after):
 
 
 @pytest.mark.timeout_seconds(400)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", operations("test_daemon_killed"))
 def test_daemon_killed(thin_rig, name):
     """N01: kill -9 at every process, which ends its work; a pool start.
 
@@ -88,7 +99,7 @@ def test_daemon_killed(thin_rig, name):
 
 
 @pytest.mark.timeout_seconds(400)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", operations("test_failing_process"))
 def test_failing_process(thin_rig, name):
     """Section 3: every n-th lvm fails: told, nothing lost, no leftovers."""
     operation = BY_NAME[name]
