@@ -477,7 +477,7 @@ virStorageThinRemoveRevisions(virStorageRevContext *ctx,
     for (i = 0; i < revisions->len; i++) {
         const virStorageRevState *revision = g_ptr_array_index(revisions, i);
 
-        if (revisions != family->revisions && virStorageThinKeepHeadMeta(ctx, family->head, revision) < 0)
+        if (virStorageThinKeepHeadMeta(ctx, family->head, revision) < 0)
             return -1;
         lvs[i] = revision->file;
     }
