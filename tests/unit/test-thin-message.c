@@ -152,6 +152,14 @@ testHintMissingDevice(void)
 
 
 static void
+testHintUnmade(void)
+{
+    expectHint("device-mapper: reload ioctl on  (253:7) failed: No data available", VIR_ERR_OPERATION_FAILED,
+               "create or remove another one");
+}
+
+
+static void
 testHintNoGroup(void)
 {
     expectHint("Volume group \"vg\" not found; Cannot process volume group vg",
@@ -215,6 +223,7 @@ main(int argc,
     g_test_add_func("/hint/threshold", testHintThreshold);
     g_test_add_func("/hint/group-metadata", testHintGroupMetadata);
     g_test_add_func("/hint/missing-device", testHintMissingDevice);
+    g_test_add_func("/hint/unmade", testHintUnmade);
     g_test_add_func("/hint/no-group", testHintNoGroup);
     g_test_add_func("/hint/in-use", testHintInUse);
     g_test_add_func("/hint/somebody-else", testHintSomebodyElse);

@@ -105,6 +105,23 @@ expectRefused(const char *text)
 
 
 static void
+testTransactionIds(void)
+{
+    g_autoptr(virStorageThinReport) report =
+        parse(REPORT(PV("/dev/sdb"),
+                     "{\"lv_name\":\"pool\", \"lv_size\":\"314572800\", \"segtype\":\"thin-pool\", "
+                     "\"transaction_id\":\"8\", \"lv_metadata_size\":\"8388608\"}, "
+                     "{\"lv_name\":\"a\", \"lv_uuid\":\"u\", \"lv_size\":\"4194304\", \"pool_lv\":\"pool\", "
+                     "\"segtype\":\"thin\", \"thin_id\":\"6\", \"transaction_id\":\"7\"}"), "pool");
+
+    g_assert_cmpuint(report->poolTransactionId, ==, 8);
+    g_assert_cmpuint(find(report, "a")->transactionId, ==, 7);
+    expectRefused(REPORT(PV("/dev/sdb"), "{\"lv_name\":\"pool\", \"segtype\":\"thin-pool\", "
+                                         "\"transaction_id\":\"-1\"}"));
+}
+
+
+static void
 testGroup(void)
 {
     g_autoptr(virStorageThinReport) report = parse(REAL, "vm-pool");
@@ -394,6 +411,7 @@ main(int argc,
     unitInit(&argc, &argv);
 
     g_test_add_func("/group", testGroup);
+    g_test_add_func("/transaction-ids", testTransactionIds);
     g_test_add_func("/pool", testPool);
     g_test_add_func("/volume", testVolume);
     g_test_add_func("/snapshot-with-tags", testSnapshotWithTags);

@@ -116,6 +116,39 @@ virStorageBackendQubesThinUpdatePool(virStoragePoolObj *obj)
 }
 
 
+/* Reads anew what is in the pool, unless that fails: @scan is NULL then. */
+static bool
+virStorageBackendQubesThinRescan(virStorageRevContext *ctx,
+                                 virStorageThinScan **scan)
+{
+    g_clear_pointer(scan, virStorageThinScanFree);
+    *scan = virStorageThinScanPool(ctx);
+    return *scan != NULL;
+}
+
+
+/* Activates what is to be active; on the second attempt without what a loss of power has left unmade. */
+static int
+virStorageBackendQubesThinBringUp(virStorageRevContext *ctx,
+                                  virStorageThinScan **scan)
+{
+    virErrorPtr err = NULL;
+
+    if (virStorageThinPoolBringUp(ctx, *scan) == 0)
+        return 0;
+
+    virErrorPreserveLast(&err);
+    if (virStorageBackendQubesThinRescan(ctx, scan) &&
+        virStorageThinRecoverUnmade(ctx, *scan)) {
+        virFreeError(err);
+        virResetLastError();
+        return virStorageBackendQubesThinRescan(ctx, scan) ? virStorageThinPoolBringUp(ctx, *scan) : -1;
+    }
+    virErrorRestore(&err);
+    return -1;
+}
+
+
 /* Returns what is in the pool once recovery is through with it. */
 static virStorageThinScan *
 virStorageBackendQubesThinScan(virStorageRevContext *ctx,
@@ -123,12 +156,11 @@ virStorageBackendQubesThinScan(virStorageRevContext *ctx,
 {
     g_autoptr(virStorageThinScan) scan = virStorageThinScanPool(ctx);
 
-    if (!scan || (poolStart && virStorageThinPoolBringUp(ctx, scan) < 0))
+    if (!scan || (poolStart && virStorageBackendQubesThinBringUp(ctx, &scan) < 0))
         return NULL;
 
     if (virStorageThinRecover(ctx, scan, poolStart)) {
-        virStorageThinScanFree(scan);
-        if (!(scan = virStorageThinScanPool(ctx)))
+        if (!virStorageBackendQubesThinRescan(ctx, &scan))
             return NULL;
         /* what was out of sight behind an exchange that was not finished */
         virStorageThinRecover(ctx, scan, poolStart);

@@ -117,8 +117,10 @@ virStorageThinRunReport(const virStorageRevContext *ctx,
      *                "pv": [ {"pv_name":"/dev/sdb"} ], "lv": [ ], "pvseg": [ ],
      *                "seg": [
      *      {"lv_name":"a", "lv_uuid":"zAdYXe-…", "lv_size":"67108864", "origin":"", "pool_lv":"pool",
-     *       "lv_tags":"libvirt=1&g=1", "segtype":"thin", "thin_id":"1", "lv_merging":"", "lv_metadata_size":""},
-     *      {"lv_name":"pool", …, "lv_size":"629145600", "segtype":"thin-pool", "lv_metadata_size":"8388608"} ] } ] }
+     *       "lv_tags":"libvirt=1&g=1", "segtype":"thin", "thin_id":"1", "transaction_id":"0",
+     *       "lv_merging":"", "lv_metadata_size":""},
+     *      {"lv_name":"pool", …, "lv_size":"629145600", "segtype":"thin-pool", "transaction_id":"1",
+     *       "lv_metadata_size":"8388608"} ] } ] }
      */
     g_autoptr(virCommand) cmd = virStorageThinCommand(ctx, "fullreport");
 

@@ -23,6 +23,7 @@
 #define FULL N_("extend the thin pool, or remove volumes or revisions")
 #define CROWDED N_("the volume group holds no more logical volumes: remove some, or make one with a larger metadata area")
 #define MISSING N_("a physical volume of the volume group is missing: attach it first")
+#define UNMADE N_("LVM was interrupted while it made a logical volume: create or remove another one, and LVM will finish that")
 #define ABSENT N_("attach the disks that it is on, or build the pool")
 
 /* What LVM says, in its own words of the locale C, and what can be done about it. Names of volumes stand between quotes,
@@ -50,6 +51,7 @@ static const struct {
     { " while PVs are missing", VIR_ERR_OPERATION_FAILED, MISSING },
     { " is missing PV ", VIR_ERR_OPERATION_FAILED, MISSING },
     { "Couldn't find device with uuid ", VIR_ERR_OPERATION_FAILED, MISSING },
+    { " failed: No data available", VIR_ERR_OPERATION_FAILED, UNMADE },
     { "Cannot process volume group ", VIR_ERR_OPERATION_FAILED, ABSENT },
 };
 
@@ -60,6 +62,7 @@ static const struct {
 #undef FULL
 #undef CROWDED
 #undef MISSING
+#undef UNMADE
 #undef ABSENT
 
 

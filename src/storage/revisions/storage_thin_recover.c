@@ -15,9 +15,11 @@
 #include "storage_revision_lock.h"
 #include "storage_thin_device.h"
 #include "storage_thin_name.h"
+#include "storage_thin_tag.h"
 #include "storage_thin_use.h"
 #include "storage_thin_volume.h"
 #include "virerror.h"
+#include "virfile.h"
 #include "virlog.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
@@ -202,6 +204,61 @@ virStorageThinRecoverFamily(virStorageRevContext *ctx,
     if (poolStart)
         virStorageThinRecoverLive(ctx, family);
     return virStorageThinRecoverRevisions(ctx, family);
+}
+
+
+/* Returns the LV that the volume group has and the thin pool has not, or NULL. */
+static const virStorageThinLV *
+virStorageThinFindUnmade(const virStorageThinReport *report,
+                         unsigned long long transactionId)
+{
+    size_t i;
+
+    for (i = 0; report->poolTransactionId == transactionId + 1 && i < report->lvs->len; i++) {
+        const virStorageThinLV *lv = g_ptr_array_index(report->lvs, i);
+
+        if (lv->transactionId == transactionId)
+            return lv;
+    }
+    return NULL;
+}
+
+
+/**
+ * virStorageThinRecoverUnmade:
+ * @ctx: pool that is being started, with LVs that cannot be activated
+ * @scan: what is in it, read since that is known
+ *
+ * LVM notes a new LV in the volume group first, and has the thin pool make it then. What a loss of power in between
+ * leaves cannot be activated until the next LV is made or removed. If it is ours, it is removed: nobody was told that it
+ * is there.
+ *
+ * The group is read before the pool, under LVM's lock: a command that is under way cannot be taken for such a loss.
+ *
+ * Returns whether one was removed, and @scan is not up to date any more
+ */
+bool
+virStorageThinRecoverUnmade(virStorageRevContext *ctx,
+                            virStorageThinScan *scan)
+{
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
+    const virStorageThinLV *lv;
+    virStorageThinPoolStatus status;
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    virStorageRevMetaInit(&meta);
+    if (control < 0 ||
+        virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status) <= 0 ||
+        !(lv = virStorageThinFindUnmade(scan->report, status.transactionId)) ||
+        !virStorageThinTagsParse((const char * const *) lv->tags, lv->thinId, &meta))
+        return false;
+
+    if (virStorageThinRemoveLV(ctx, lv->name, lv->name) < 0) {
+        virStorageThinRecoverFailed(ctx, lv->name);
+        return false;
+    }
+    VIR_WARN("'%s' of pool '%s' is removed: LVM was interrupted before the thin pool made it", lv->name, ctx->poolName);
+    return true;
 }
 
 

@@ -11,6 +11,10 @@
 #include "storage_thin_scan.h"
 
 bool
+virStorageThinRecoverUnmade(virStorageRevContext *ctx,
+                            virStorageThinScan *scan);
+
+bool
 virStorageThinRecover(virStorageRevContext *ctx,
                       virStorageThinScan *scan,
                       bool poolStart);

@@ -87,6 +87,7 @@ virStorageThinReportParsePool(virStorageThinReport *report,
 {
     report->hasPool = true;
     if (virStorageThinNumber(row, "lv_size", &report->poolSize) < 0 ||
+        virStorageThinNumber(row, "transaction_id", &report->poolTransactionId) < 0 ||
         virStorageThinNumber(row, "lv_metadata_size", &report->poolMetadataSize) < 0)
         return -1;
     return 0;
@@ -110,6 +111,7 @@ virStorageThinReportParseLV(virStorageThinReport *report,
 
     if (!*lv->name ||
         virStorageThinNumber(row, "lv_size", &lv->size) < 0 ||
+        virStorageThinNumber(row, "transaction_id", &lv->transactionId) < 0 ||
         virStorageThinNumber(row, "thin_id", &thinId) < 0 || thinId > UINT_MAX)
         return -1;
 

@@ -15,7 +15,7 @@
 #define VIR_STORAGE_THIN_REPORT_VG "vg_extent_size,vg_mda_free"
 #define VIR_STORAGE_THIN_REPORT_PV "pv_name"
 #define VIR_STORAGE_THIN_REPORT_SEG \
-    "lv_name,lv_uuid,lv_size,origin,pool_lv,lv_tags,segtype,thin_id,lv_merging,lv_metadata_size"
+    "lv_name,lv_uuid,lv_size,origin,pool_lv,lv_tags,segtype,thin_id,transaction_id,lv_merging,lv_metadata_size"
 
 /* A thin volume. */
 typedef struct _virStorageThinLV virStorageThinLV;
@@ -26,6 +26,7 @@ struct _virStorageThinLV {
     char **tags;
     unsigned long long size; /* bytes */
     unsigned int thinId;     /* number of the thin device in its pool */
+    unsigned long long transactionId; /* of the pool, before this one was made */
     bool merging;            /* replaces its origin as soon as neither is open */
 };
 
@@ -38,6 +39,7 @@ struct _virStorageThinReport {
     bool hasPool;
     unsigned long long poolSize;
     unsigned long long poolMetadataSize;
+    unsigned long long poolTransactionId; /* that the kernel's thin pool has, too, unless LVM was interrupted */
     GPtrArray *lvs;                  /* of virStorageThinLV: the pool's thin volumes */
 };
 
