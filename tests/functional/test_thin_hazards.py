@@ -11,11 +11,12 @@ test_thin_limits. N05 and -1 are of a mode that does not exist here.
 
 import glob
 import os
+import threading
 
 import libvirt
 import pytest
 
-from pools import INVALID, MIB, pattern, refused, snapshot_of
+from pools import INVALID, MIB, pattern, refused, snapshot_of, wait_for
 from streams import upload
 from users import opened
 from volumegroup import lvm
@@ -178,6 +179,34 @@ def test_h7_inactive_leftover_does_not_block_a_start(pool):
     pool.files.change(pool.files.live("a"), "-an")
     pool.discard("a")
     pool.start("a")
+
+
+def test_merge_that_is_put_off_loses_no_revision(pool, spy):
+    """Section 6: LVM merges once nobody has the head open any more."""
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    spy.plan("slow", 2)
+    errors = []
+
+    def commit():
+        try:
+            pool.commit("a")
+        except libvirt.libvirtError as error:
+            errors.append(error)
+
+    job = threading.Thread(target=commit)
+    job.start()
+    wait_for(lambda: len(spy.commands()) == 2, 20, "the merge")
+    with opened(pool.device("a")):
+        job.join()
+        assert [e.get_error_code() for e in errors] == [INVALID]
+        pool.refresh()
+        assert pool.holds("a", "one") and len(pool.revisions("a")) == 1
+    pool.refresh()
+    assert pool.holds("a", "two")
+    assert revision_tags(pool, "a", ["one", "two"]) == ["one"]
+    assert not pool.dirty("a") and pool.generation("a") == 2
 
 
 def test_h12_n17_failed_start_leaves_nothing_dirty(pool, spy):

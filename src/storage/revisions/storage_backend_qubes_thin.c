@@ -127,25 +127,22 @@ virStorageBackendQubesThinRescan(virStorageRevContext *ctx,
 }
 
 
-/* Activates what is to be active; on the second attempt without what a loss of power has left unmade. */
+/* Activates what is to be active; once more without what a loss of power has left unmade, if there is such an LV. */
 static int
 virStorageBackendQubesThinBringUp(virStorageRevContext *ctx,
                                   virStorageThinScan **scan)
 {
     virErrorPtr err = NULL;
-
-    if (virStorageThinPoolBringUp(ctx, *scan) == 0)
-        return 0;
+    int ret = virStorageThinPoolBringUp(ctx, *scan);
 
     virErrorPreserveLast(&err);
-    if (virStorageBackendQubesThinRescan(ctx, scan) &&
-        virStorageThinRecoverUnmade(ctx, *scan)) {
-        virFreeError(err);
-        virResetLastError();
-        return virStorageBackendQubesThinRescan(ctx, scan) ? virStorageThinPoolBringUp(ctx, *scan) : -1;
+    if (virStorageThinRecoverUnmade(ctx, *scan)) {
+        g_clear_pointer(&err, virFreeError);
+        ret = virStorageBackendQubesThinRescan(ctx, scan) ? virStorageThinPoolBringUp(ctx, *scan) : -1;
+        virErrorPreserveLast(&err);
     }
     virErrorRestore(&err);
-    return -1;
+    return ret;
 }
 
 

@@ -18,6 +18,7 @@
 #include "storage_thin_tag.h"
 #include "storage_thin_use.h"
 #include "storage_thin_volume.h"
+#include "vircommand.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -224,16 +225,38 @@ virStorageThinFindUnmade(const virStorageThinReport *report,
 }
 
 
+/* LVM has the thin pool make the device once more before it does anything else there, and would fail for ever with one
+ * that exists already: it has not been anybody's yet. */
+static void
+virStorageThinForgetDevice(virStorageRevContext *ctx,
+                           unsigned int thinId)
+{
+    /* # dmsetup message vg-vm--pool-tpool 0 "delete 7" */
+    g_autofree char *pool = virStorageThinDeviceName(ctx->vg, ctx->thinPool);
+    g_autoptr(virCommand) cmd = virCommandNew("dmsetup");
+    int status;
+
+    virCommandAddArg(cmd, "message");
+    virCommandAddArgFormat(cmd, "%s-tpool", pool);
+    virCommandAddArg(cmd, "0");
+    virCommandAddArgFormat(cmd, "delete %u", thinId);
+    if (virCommandRun(cmd, &status) < 0)
+        virStorageThinRecoverFailed(ctx, ctx->thinPool);
+    else if (status != 0)
+        VIR_DEBUG("thin pool '%s' has no device %u yet", ctx->thinPool, thinId);
+}
+
+
 /**
  * virStorageThinRecoverUnmade:
- * @ctx: pool that is being started, with LVs that cannot be activated
- * @scan: what is in it, read since that is known
+ * @ctx: pool that is being started, and was tried to be activated
+ * @scan: what was in it before that
  *
- * LVM notes a new LV in the volume group first, and has the thin pool make it then. What a loss of power in between
- * leaves cannot be activated until the next LV is made or removed. If it is ours, it is removed: nobody was told that it
- * is there.
+ * LVM makes a new LV in three steps: it notes the LV in the volume group, has the thin pool make a device, and has it
+ * note that as a transaction. What a loss of power in between leaves may be impossible to activate, and in the way of
+ * all that LVM is to make or remove. If it is ours, it is removed: nobody was told that it is there.
  *
- * The group is read before the pool, under LVM's lock: a command that is under way cannot be taken for such a loss.
+ * The group was read before the pool, under LVM's lock: a command that is under way cannot be taken for such a loss.
  *
  * Returns whether one was removed, and @scan is not up to date any more
  */
@@ -245,20 +268,26 @@ virStorageThinRecoverUnmade(virStorageRevContext *ctx,
     const virStorageThinLV *lv;
     virStorageThinPoolStatus status;
     g_auto(virStorageRevMeta) meta = { 0 };
+    const char *lvs[] = { NULL, NULL };
 
     virStorageRevMetaInit(&meta);
     if (control < 0 ||
         virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status) <= 0 ||
         !(lv = virStorageThinFindUnmade(scan->report, status.transactionId)) ||
-        !virStorageThinTagsParse((const char * const *) lv->tags, lv->thinId, &meta))
+        !virStorageThinTagsParse((const char * const *) lv->tags, lv->thinId, &meta) ||
+        virStorageThinIsOpen(ctx, lv->name))
         return false;
 
-    if (virStorageThinRemoveLV(ctx, lv->name, lv->name) < 0) {
-        virStorageThinRecoverFailed(ctx, lv->name);
-        return false;
+    lvs[0] = lv->name;
+    if (virStorageThinActivate(ctx, lvs, false, lv->name) == 0) {
+        virStorageThinForgetDevice(ctx, lv->thinId);
+        if (virStorageThinRemoveLV(ctx, lv->name, lv->name) == 0) {
+            VIR_WARN("'%s' of pool '%s' is removed: the power failed while it was made", lv->name, ctx->poolName);
+            return true;
+        }
     }
-    VIR_WARN("'%s' of pool '%s' is removed: LVM was interrupted before the thin pool made it", lv->name, ctx->poolName);
-    return true;
+    virStorageThinRecoverFailed(ctx, lv->name);
+    return false;
 }
 
 
@@ -276,6 +305,7 @@ virStorageThinRecover(virStorageRevContext *ctx,
                       bool poolStart)
 {
     GHashTableIter iter;
+    void *volume;
     void *family;
     bool changed = false;
     size_t i;
@@ -284,8 +314,11 @@ virStorageThinRecover(virStorageRevContext *ctx,
         changed |= virStorageThinRecoverMerge(ctx, g_ptr_array_index(scan->merging, i));
 
     g_hash_table_iter_init(&iter, scan->families);
-    while (g_hash_table_iter_next(&iter, NULL, &family))
-        changed |= virStorageThinRecoverFamily(ctx, family, poolStart);
+    while (g_hash_table_iter_next(&iter, &volume, &family)) {
+        /* the head is about to be the one that its last revision speaks of */
+        if (!g_ptr_array_find_with_equal_func(scan->merging, volume, g_str_equal, NULL))
+            changed |= virStorageThinRecoverFamily(ctx, family, poolStart);
+    }
 
     /* last: it may be what tells which revision was the head */
     for (i = 0; i < scan->staged->len; i++)
