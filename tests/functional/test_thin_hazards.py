@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Hazards H* and tests N* of Qubes' lvm_thin driver, on thin pools.
 
-On both pool types: H2 N13 N14 H18 test_revisions; H10 H22 N22 test_lifecycle;
-H11 H13 N09 N10 test_concurrency; H8 H19 test_boot; H1 N02 test_inuse.
-Elsewhere: H9 H17 H21 N01 test_thin_crash; H14 N19 test_thin_admin; H4 H6
-test_thin_adoption; H20 N12 N15 test_thin_limits; N11 test_thin_names; N16
-test_thin_pool; N20 test_thin_processes. H12, N17 are below and in
-test_thin_limits. N05 and -1 are of a mode that does not exist here.
+Of both pool types: H1 N02 test_inuse, test_delete; H8 H19 test_boot; H16 N13
+test_revisions; H22 N22 test_lifecycle; and with --all-thin H10 test_lifecycle,
+H11 H13 N09 N10 test_concurrency, H18 N14 test_revisions.
+Of thin pools: N01 test_thin_crash, test_thin_power; H9 test_thin_crash; H14
+N19 test_thin_admin; H20 N12 N15 test_thin_limits; N11 test_thin_names; N16
+test_thin_pool; N20 test_thin_processes.
+
+H4, N05: there is no mode -1; revisions without a head are kept, and the newest
+is the head: test_thin_adoption, which has Qubes' import (H6), too. H17:
+commit-prune in test_thin_crash. H21: below, and commit-prune with a process
+that fails in test_thin_crash. H12, N17: below, and full pools in
+test_thin_limits.
 """
 
 import glob
@@ -18,7 +24,7 @@ import pytest
 
 from pools import INVALID, MIB, pattern, refused, snapshot_of, wait_for
 from streams import upload
-from users import opened
+from users import looking_udev, opened
 from volumegroup import lvm
 
 SHRINK = libvirt.VIR_STORAGE_VOL_RESIZE_SHRINK
@@ -63,6 +69,16 @@ def test_h1_reader_keeps_its_data(pool, call):
     assert data == pattern("two", 4 * MIB)
     if not done:
         calls[call]()
+
+
+def test_h1_udev_beside_a_reader_refuses_nothing(pool):
+    """udev looks into a device when it likes, and is no user of it."""
+    pool.create("a", content="one")
+    with opened(pool.device("a"), readonly=True), \
+            looking_udev(pool.device("a")):
+        for _ in range(10):
+            pool.start("a")
+            pool.discard("a")
 
 
 def test_h1_revision_being_read_is_not_pruned(pool):
@@ -312,6 +328,19 @@ def test_h3_n04_commits_in_one_second(pool, clock):
     assert revision_tags(pool, "a", "01234") == list("0123")
     ids = pool.revisions("a")
     assert [i - ids[0] for i in ids] == [0, 1, 2, 3]
+
+
+def test_write_that_is_not_counted_is_committed(pool):
+    """Statistics can be switched off; what they do not show may be there."""
+    pool.create("a", content="one")
+    pool.start("a")
+    device = os.path.basename(os.path.realpath(pool.device("a@live")))
+    with open(f"/sys/block/{device}/queue/iostats", "w",
+              encoding="ascii") as file:
+        file.write("0")
+    pool.write("a@live", pattern("two"))
+    pool.commit("a")
+    assert pool.holds("a", "two")
 
 
 def test_r25_nothing_is_copied_by_a_cycle(pool):

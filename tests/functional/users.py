@@ -4,6 +4,7 @@
 import contextlib
 import os
 import subprocess
+import sys
 
 from filesystems import run
 from pools import wait_for
@@ -81,6 +82,30 @@ def opened(path, readonly=False):
         yield fd
     finally:
         os.close(fd)
+
+
+# Of a process whose name the kernel has as udev's.
+UDEV = """
+import ctypes, os, sys, time
+PR_SET_NAME = 15
+ctypes.CDLL(None).prctl(PR_SET_NAME, b"(udev-worker)")
+while True:
+    fd = os.open(sys.argv[1], os.O_RDONLY)
+    time.sleep(0.005)
+    os.close(fd)
+    time.sleep(0.005)
+"""
+
+
+@contextlib.contextmanager
+def looking_udev(path):
+    """udev, opening a device again and again, if never for long."""
+    process = subprocess.Popen([sys.executable, "-c", UDEV, path])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 # A machine takes QEMU's locks on a file, and holds a block device open.

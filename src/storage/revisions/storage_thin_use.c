@@ -39,12 +39,11 @@ VIR_LOG_INIT("storage.storage_thin_use");
 #define FRESH_MARK "trusted.libvirt.storage"
 
 
-/* Who has a device open. */
+/* Who has a device open, beside udev, which does not stay. */
 typedef struct _virStorageThinOpeners virStorageThinOpeners;
 struct _virStorageThinOpeners {
     unsigned int files;  /* open files of processes */
     bool writes;         /* one of them can be written to */
-    bool stays;          /* one of them is not udev's */
 };
 
 
@@ -102,6 +101,8 @@ virStorageThinAddProcess(const char *pid,
 
     if (procfd < 0 || virDirOpenQuiet(&dir, fds) < 0)
         return; /* it has ended */
+    if (virStorageThinIsUdev(procfd))
+        return;
 
     while (virDirRead(dir, &entry, NULL) > 0) {
         if (fstatat(dirfd(dir), entry->d_name, &sb, 0) < 0 || !S_ISBLK(sb.st_mode) || sb.st_rdev != dev)
@@ -109,8 +110,6 @@ virStorageThinAddProcess(const char *pid,
         openers->files++;
         if (virStorageThinFdWrites(procfd, entry->d_name))
             openers->writes = true;
-        if (!virStorageThinIsUdev(procfd))
-            openers->stays = true;
     }
 }
 
@@ -148,6 +147,57 @@ virStorageThinIsOpen(virStorageRevContext *ctx,
 }
 
 
+/* Do all of @openers, found after @device was read, read the LV only? Whoever is no process may write. */
+static bool
+virStorageThinHasReadersOnly(virStorageRevContext *ctx,
+                             const char *lv,
+                             const virStorageThinDevice *device,
+                             const virStorageThinOpeners *openers)
+{
+    g_autofree char *path = g_strdup_printf("/dev/block/%u:%u", major(device->dev), minor(device->dev));
+    /* not granted while a file system is mounted from it, or another device lies on it */
+    VIR_AUTOCLOSE exclusive = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+    virStorageThinDevice now;
+
+    /* nobody may have come or gone between the two looks; and there is our own file by now */
+    return exclusive >= 0 && !openers->writes && openers->files >= device->openCount &&
+        virStorageThinReadOne(ctx, lv, &now) == 0 && openers->files + 1 >= now.openCount;
+}
+
+
+/* Waits until nobody has the LV open, or, with @readers, nobody who can write to it. udev comes and goes, also between
+ * the two looks of a round: one in which they do not agree is no refusal yet. */
+static int
+virStorageThinAwaitUse(virStorageRevContext *ctx,
+                       const virStorageRevState *state,
+                       const char *name,
+                       bool readers)
+{
+    virStorageThinDevice device;
+    virStorageThinOpeners openers = { 0 };
+    unsigned int waited;
+
+    for (waited = 0; waited < UDEV_PATIENCE_MS; waited += UDEV_PAUSE_MS) {
+        if (waited > 0)
+            g_usleep(UDEV_PAUSE_MS * 1000);
+        if (virStorageThinReadOne(ctx, state->file, &device) < 0)
+            return -1;
+        if (device.openCount == 0)
+            return 0;
+
+        virStorageThinFindOpeners(&device, &openers);
+        if (readers && virStorageThinHasReadersOnly(ctx, state->file, &device, &openers))
+            return 0;
+        if (openers.writes || (openers.files > 0 && !readers))
+            break;
+    }
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("volume '%1$s' is in use by a virtual machine or another program: stop or detach that first"), name);
+    return -1;
+}
+
+
 /**
  * virStorageThinCheckUnused:
  * @ctx: pool
@@ -163,39 +213,7 @@ virStorageThinCheckUnused(virStorageRevContext *ctx,
                           const virStorageRevState *state,
                           const char *name)
 {
-    virStorageThinDevice device;
-    virStorageThinOpeners openers = { 0 };
-    unsigned int waited;
-
-    for (waited = 0; waited < UDEV_PATIENCE_MS && !openers.stays; waited += UDEV_PAUSE_MS) {
-        if (waited > 0)
-            g_usleep(UDEV_PAUSE_MS * 1000);
-        if (virStorageThinReadOne(ctx, state->file, &device) < 0)
-            return -1;
-        if (device.openCount == 0)
-            return 0;
-        virStorageThinFindOpeners(&device, &openers);
-    }
-
-    virReportError(VIR_ERR_OPERATION_INVALID,
-                   _("volume '%1$s' is in use by a virtual machine or another program: stop or detach that first"), name);
-    return -1;
-}
-
-
-/* Does everybody who has the device open read it only? Whoever is no process may write. */
-static bool
-virStorageThinHasReadersOnly(const virStorageThinDevice *device)
-{
-    g_autofree char *path = g_strdup_printf("/dev/block/%u:%u", major(device->dev), minor(device->dev));
-    /* not granted while a file system is mounted from it, or another device lies on it */
-    VIR_AUTOCLOSE exclusive = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
-    virStorageThinOpeners openers;
-
-    if (exclusive < 0)
-        return false;
-    virStorageThinFindOpeners(device, &openers);
-    return !openers.writes && openers.files > device->openCount; /* with our own of this moment */
+    return virStorageThinAwaitUse(ctx, state, name, false);
 }
 
 
@@ -212,13 +230,7 @@ virStorageThinCheckUnwritten(virStorageRevContext *ctx,
                              const virStorageRevState *state,
                              const char *name)
 {
-    virStorageThinDevice device;
-
-    if (virStorageThinReadOne(ctx, state->file, &device) < 0)
-        return -1;
-    if (device.openCount == 0 || virStorageThinHasReadersOnly(&device))
-        return 0;
-    return virStorageThinCheckUnused(ctx, state, name);
+    return virStorageThinAwaitUse(ctx, state, name, true);
 }
 
 
@@ -251,6 +263,17 @@ virStorageThinSync(virStorageRevContext *ctx,
 }
 
 
+/* Does the kernel keep statistics of the device now? An administrator may have told it not to. */
+static bool
+virStorageThinCountsRequests(dev_t dev)
+{
+    g_autofree char *file = g_strdup_printf("/sys/dev/block/%u:%u/queue/iostats", major(dev), minor(dev));
+    g_autofree char *text = NULL;
+
+    return virFileReadAllQuiet(file, STAT_MAX, &text) > 0 && *text == '1';
+}
+
+
 /* Returns how many sectors of the device have been written or discarded, or -1 where that is not known. */
 static long long
 virStorageThinCountWrites(int fd)
@@ -264,7 +287,7 @@ virStorageThinCountWrites(int fd)
     size_t n = 0;
     size_t i;
 
-    if (fstat(fd, &sb) < 0 || !S_ISBLK(sb.st_mode))
+    if (fstat(fd, &sb) < 0 || !S_ISBLK(sb.st_mode) || !virStorageThinCountsRequests(sb.st_rdev))
         return -1;
     file = g_strdup_printf("/sys/dev/block/%u:%u/stat", major(sb.st_rdev), minor(sb.st_rdev));
     if (virFileReadAllQuiet(file, STAT_MAX, &text) < 0)
