@@ -12,7 +12,8 @@ import pytest
 import thinfill
 from disks import SHIFT, shifted
 from filesystems import run
-from pools import INVALID, MIB, pattern, refused, wait_for
+from operations import other_pool_volume
+from pools import INVALID, MIB, pattern, refused, volume_xml, wait_for
 from streams import upload
 from thinpool import ThinPool
 from users import opened
@@ -101,6 +102,54 @@ def test_metadata_nearly_full(own):
     pool.write("a@live", pattern("three"))
     pool.commit("a")
     assert pool.holds("a", "three")
+
+
+def test_commit_where_lvm_takes_no_snapshot(own):
+    """LVM has limits of its own, below ours: here a quarter of 4 MiB."""
+    pool = own()
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    devices = thinfill.fill_metadata(pool, 80)
+    try:
+        with refused(*NO_ROOM):
+            pool.clone("a", "b")
+        pool.commit("a")
+        assert pool.holds("a", "two")
+        assert [pool.holds(f"a@{i}", "one") for i in pool.revisions("a")] == [
+            True]
+    finally:
+        devices.drop()
+
+
+def test_copy_where_blocks_are_not_zeroed(own, tmp_path):
+    """Beside the data of a copy are zeros, not what another volume left."""
+    pool = own()
+    pool.create("a")
+    # Nor does the disk below forget what was there.
+    for change in (["-Z", "n"], ["--discards", "nopassdown"]):
+        lvm("lvchange", "-q", "-q", *change,
+            f"{pool.group.name}/{pool.thin}")
+    thinfill.fill_data(pool, 90)
+    pool.files.remove(pool.files.place("filler"))
+    # The kernel gives each block once before it gives one again.
+    thinfill.fill_data(pool, 30)
+    pool.refresh()
+    pool.outside = str(tmp_path / "stock")
+    far = other_pool_volume(pool)
+    with open(far.path(), "r+b") as file:
+        file.truncate(0)
+        file.truncate(MIB)
+        for at in range(0, MIB, 128 * 1024):
+            file.seek(at + 8192)
+            file.write(b"x" * 4096)
+        file.seek(0)
+        content = file.read()
+    pool.create_from(far, "b", xml=volume_xml("b"))
+    stock = far.storagePoolLookupByVolume()
+    stock.destroy()
+    stock.undefine()
+    assert pool.read("b") == content
 
 
 def test_discard_and_delete_work_when_full(own):

@@ -265,6 +265,49 @@ testTableGarbage(void)
 }
 
 
+static void
+expectUnzeroed(const char *params,
+               size_t expected)
+{
+    size_t unzeroed = 1;
+
+    g_test_message("%s", params);
+    g_assert_cmpint(virStorageThinPoolTableParse(params, &unzeroed), ==, 0);
+    g_assert_cmpuint(unzeroed, ==, expected);
+}
+
+
+static void
+testPoolTableThatZeroes(void)
+{
+    expectUnzeroed("253:0 253:1 128 0 0 ", 0);
+    expectUnzeroed("253:0 253:1 128 0 1 error_if_no_space", 0);
+}
+
+
+static void
+testPoolTableThatDoesNotZero(void)
+{
+    expectUnzeroed("253:0 253:1 128 0 1 skip_block_zeroing", 64 * 1024);
+    expectUnzeroed("253:0 253:1 384 102400 2 skip_block_zeroing no_discard_passdown ", 192 * 1024);
+}
+
+
+static void
+testPoolTableGarbage(void)
+{
+    const char *garbage[] = { "", "253:0 253:1 128", "253:0 253:1 x 0", "253:0 253:1 -1 0 0" };
+    size_t unzeroed;
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(garbage); i++) {
+        g_test_message("%s", garbage[i]);
+        g_assert_cmpint(virStorageThinPoolTableParse(garbage[i], &unzeroed), ==, -1);
+        unitExpectNoError();
+    }
+}
+
+
 int
 main(int argc,
      char **argv)
@@ -282,6 +325,10 @@ main(int argc,
     g_test_add_func("/pool/truncated", testPoolTruncated);
     g_test_add_func("/pool/garbage", testPoolGarbage);
     g_test_add_func("/pool/largest", testPoolLargest);
+
+    g_test_add_func("/pool-table/zeroes", testPoolTableThatZeroes);
+    g_test_add_func("/pool-table/does-not-zero", testPoolTableThatDoesNotZero);
+    g_test_add_func("/pool-table/garbage", testPoolTableGarbage);
 
     g_test_add_func("/volume/mapped", testVolumeMapped);
     g_test_add_func("/volume/empty", testVolumeEmpty);

@@ -67,7 +67,7 @@ virStorageReflinkCopyFile(int from,
 
     if (size < 0 || ftruncate(to, size) < 0)
         return -1;
-    return virStorageRevCopyData(from, to);
+    return virStorageRevCopyData(from, to, 0);
 }
 
 

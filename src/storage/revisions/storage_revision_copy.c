@@ -16,87 +16,138 @@
 
 static bool
 virStorageRevIsZero(const char *buf,
-                        size_t len)
+                    size_t len)
 {
     return len == 0 || (buf[0] == 0 && memcmp(buf, buf + 1, len - 1) == 0);
 }
 
 
-/* Copies what lies between two offsets, and leaves holes where it is zero. */
+/* Reads @len bytes, or up to the end; what lies behind that is zeros. */
 static int
-virStorageRevCopyRange(int from,
-                           int to,
-                           off_t start,
-                           off_t end,
-                           char *buf)
+virStorageRevReadBlock(int fd,
+                       char *buf,
+                       size_t len,
+                       off_t offset)
 {
-    while (start < end) {
-        size_t want = MIN(COPY_BLOCK, end - start);
-        ssize_t got = pread(from, buf, want, start);
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t got = pread(fd, buf + done, len - done, offset + done);
 
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             return -1;
-        if (got == 0) {
-            errno = EIO; /* it has become shorter */
+        if (got == 0)
+            break;
+        done += got;
+    }
+    if (done == 0) {
+        errno = EIO; /* it has become shorter */
+        return -1;
+    }
+    memset(buf + done, 0, len - done);
+    return 0;
+}
+
+
+static int
+virStorageRevWriteBlock(int fd,
+                        const char *buf,
+                        size_t len,
+                        off_t offset)
+{
+    while (len > 0) {
+        ssize_t put = pwrite(fd, buf, len, offset);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
             return -1;
-        }
-        if (!virStorageRevIsZero(buf, got)) {
-            ssize_t done = 0;
-
-            while (done < got) {
-                ssize_t put = pwrite(to, buf + done, got - done, start + done);
-
-                if (put < 0 && errno == EINTR)
-                    continue;
-                if (put < 0)
-                    return -1;
-                done += put;
-            }
-        }
-        start += got;
+        buf += put;
+        len -= put;
+        offset += put;
     }
     return 0;
+}
+
+
+/* Copies what lies between two offsets, and leaves holes where a whole block is zero. */
+static int
+virStorageRevCopyRange(int from,
+                       int to,
+                       off_t start,
+                       off_t end,
+                       char *buf,
+                       size_t block)
+{
+    for (; start < end; start += block) {
+        size_t len = MIN((off_t) block, end - start);
+
+        if (virStorageRevReadBlock(from, buf, len, start) < 0)
+            return -1;
+        if (!virStorageRevIsZero(buf, len) &&
+            virStorageRevWriteBlock(to, buf, len, start) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+
+/* Sets where the data at or behind *@data begins and ends. Returns 1, or 0 when there is none, or -1 with errno. */
+static int
+virStorageRevFindData(int fd,
+                      off_t size,
+                      off_t *data,
+                      off_t *hole)
+{
+    off_t begin = lseek(fd, *data, SEEK_DATA);
+
+    if (begin < 0 && errno == ENXIO)
+        return 0;
+    if (begin < 0 && errno == EINVAL) { /* what cannot tell data from holes is all data */
+        *hole = size;
+        return 1;
+    }
+    if (begin < 0 || (*hole = lseek(fd, begin, SEEK_HOLE)) < 0)
+        return -1;
+    *data = begin;
+    return 1;
 }
 
 
 /**
  * virStorageRevCopyData:
  * @from: file or block device
- * @to: file of the same size, or block device of at least that, which reads as zeros
+ * @to: file of the same size, or block device of at least that, which reads as zeros as long as nothing is written
+ * @unit: bytes of @to that come into being at once, with whatever was there before: they are written as a whole, or not
+ *        at all. 0: there are no such.
  *
  * Returns 0, or -1 with errno
  */
 int
 virStorageRevCopyData(int from,
-                      int to)
+                      int to,
+                      size_t unit)
 {
-    g_autofree char *buf = g_new0(char, COPY_BLOCK);
+    size_t block = unit > 0 ? VIR_ROUND_UP(COPY_BLOCK, unit) : COPY_BLOCK;
+    g_autofree char *buf = g_new0(char, block);
     off_t size = lseek(from, 0, SEEK_END);
+    off_t room = lseek(to, 0, SEEK_END);
     off_t data = 0;
+    off_t hole = 0;
+    int rc = 0;
 
-    if (size < 0)
+    if (size < 0 || room < 0)
         return -1;
 
-    while (data < size) {
-        off_t hole;
-
-        data = lseek(from, data, SEEK_DATA);
-        if (data < 0 && errno == ENXIO)
-            break;
-        /* what cannot tell data from holes is all data */
-        if (data < 0 && errno != EINVAL)
-            return -1;
-        if (data < 0) {
-            data = 0;
-            hole = size;
-        } else if ((hole = lseek(from, data, SEEK_HOLE)) < 0) {
-            return -1;
+    for (; data < size && (rc = virStorageRevFindData(from, size, &data, &hole)) > 0; data = hole) {
+        if (unit > 0) {
+            data -= data % unit;
+            hole = MIN((off_t) VIR_ROUND_UP(hole, unit), room);
         }
-        if (virStorageRevCopyRange(from, to, data, hole, buf) < 0)
+        if (virStorageRevCopyRange(from, to, data, hole, buf, block) < 0)
             return -1;
-        data = hole;
     }
-    return 0;
+    return data < size ? rc : 0;
 }

@@ -12,4 +12,5 @@
 
 int
 virStorageRevCopyData(int from,
-                      int to);
+                      int to,
+                      size_t unit);

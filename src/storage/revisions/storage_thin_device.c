@@ -162,6 +162,26 @@ virStorageThinDeviceId(int control,
 }
 
 
+/* Asks the target of a pool, of which the LV's own device is only a part. */
+static const char *
+virStorageThinAskPool(int control,
+                      const char *vg,
+                      const char *thinPool,
+                      unsigned int flags,
+                      virStorageThinRequest *request)
+{
+    /* the target itself is behind a device of its own, which has the name of the LV with "-tpool" behind it, from the
+     * first volume on */
+    g_autofree char *lv = virStorageThinDeviceName(vg, thinPool);
+    g_autofree char *name = g_strconcat(lv, "-tpool", NULL);
+    const char *params = virStorageThinAskTarget(control, name, "thin-pool", flags, request);
+
+    if (!params && errno == ENXIO)
+        params = virStorageThinAskTarget(control, lv, "thin-pool", flags, request);
+    return params;
+}
+
+
 /**
  * virStorageThinPoolRead:
  * @control: from virStorageThinControlOpen()
@@ -177,20 +197,36 @@ virStorageThinPoolRead(int control,
                        const char *thinPool,
                        virStorageThinPoolStatus *status)
 {
-    /* the target itself is behind a device of its own, which has the name of the LV with "-tpool" behind it, from the
-     * first volume on */
-    g_autofree char *lv = virStorageThinDeviceName(vg, thinPool);
-    g_autofree char *name = g_strconcat(lv, "-tpool", NULL);
     virStorageThinRequest request;
     const char *params;
 
     memset(status, 0, sizeof(*status));
-    if (!(params = virStorageThinAskTarget(control, name, "thin-pool", 0, &request)) && errno == ENXIO &&
-        !(params = virStorageThinAskTarget(control, lv, "thin-pool", 0, &request)) && errno == ENXIO)
+    if (!(params = virStorageThinAskPool(control, vg, thinPool, 0, &request)) && errno == ENXIO)
         return 0;
     if (params && virStorageThinPoolStatusParse(params, status) == 0)
         return 1;
 
     virReportSystemError(params ? EINVAL : errno, _("cannot read the status of thin pool '%1$s/%2$s'"), vg, thinPool);
+    return -1;
+}
+
+
+/**
+ * virStorageThinPoolUnzeroed:
+ *
+ * Sets @unzeroed to what virStorageThinPoolTableParse() says of an active pool. Returns 0, or -1 with an error.
+ */
+int
+virStorageThinPoolUnzeroed(int control,
+                           const char *vg,
+                           const char *thinPool,
+                           size_t *unzeroed)
+{
+    virStorageThinRequest request;
+    const char *params = virStorageThinAskPool(control, vg, thinPool, DM_STATUS_TABLE_FLAG, &request);
+
+    if (params && virStorageThinPoolTableParse(params, unzeroed) == 0)
+        return 0;
+    virReportSystemError(params ? EINVAL : errno, _("cannot read the table of thin pool '%1$s/%2$s'"), vg, thinPool);
     return -1;
 }

@@ -39,3 +39,9 @@ virStorageThinPoolRead(int control,
                        const char *vg,
                        const char *thinPool,
                        virStorageThinPoolStatus *status);
+
+int
+virStorageThinPoolUnzeroed(int control,
+                           const char *vg,
+                           const char *thinPool,
+                           size_t *unzeroed);

@@ -34,6 +34,10 @@ virStorageThinPoolStatusParse(const char *params,
                               virStorageThinPoolStatus *status);
 
 int
+virStorageThinPoolTableParse(const char *params,
+                             size_t *unzeroed);
+
+int
 virStorageThinVolumeStatusParse(const char *params,
                                 unsigned long long *mapped);
 

@@ -164,15 +164,19 @@ virStorageThinCopyInto(virStorageRevContext *ctx,
                        const char *stage)
 {
     VIR_AUTOCLOSE from = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
     VIR_AUTOCLOSE to = -1;
+    size_t unzeroed;
 
     if (from < 0) {
         virReportSystemError(errno, _("cannot open volume '%1$s'"), source->name);
         return -1;
     }
-    if ((to = virStorageThinOpen(ctx, stage, O_RDWR, source->name)) < 0)
+    if (control < 0 ||
+        (to = virStorageThinOpen(ctx, stage, O_RDWR, source->name)) < 0 ||
+        virStorageThinPoolUnzeroed(control, ctx->vg, ctx->thinPool, &unzeroed) < 0)
         return -1;
-    if (virStorageRevCopyData(from, to) < 0 || fsync(to) < 0) {
+    if (virStorageRevCopyData(from, to, unzeroed) < 0 || fsync(to) < 0) {
         virReportSystemError(errno, _("cannot copy volume '%1$s'"), source->name);
         return -1;
     }
@@ -220,7 +224,7 @@ virStorageThinImport(virStorageRevContext *ctx,
 }
 
 
-/* A clone that is to be larger than its source is made so before anybody can see it. */
+/* A clone that is to be larger than its source gets its name when it is. */
 static int
 virStorageThinCloneSnapshot(virStorageRevContext *ctx,
                             const virStorageRevSource *source,
@@ -228,12 +232,16 @@ virStorageThinCloneSnapshot(virStorageRevContext *ctx,
                             unsigned long long capacity,
                             const virStorageRevMeta *meta)
 {
+    g_autofree char *stage = virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, volume, 0, NULL);
+    bool larger = capacity > source->state->capacity;
+
     if (virStorageThinSync(ctx, source->state->file, source->name) < 0 ||
-        virStorageThinSnapshot(ctx, source->state->file, volume, meta, NULL, ctx->headsActive) < 0)
+        virStorageThinSnapshot(ctx, source->state->file, larger ? stage : volume, meta, NULL, ctx->headsActive) < 0)
         return -1;
-    if (capacity > source->state->capacity &&
-        virStorageThinResize(ctx, volume, source->state->capacity, capacity) < 0) {
-        virStorageThinUndo(ctx, volume);
+    if (larger &&
+        (virStorageThinResize(ctx, stage, source->state->capacity, capacity) < 0 ||
+         virStorageThinRename(ctx, stage, volume) < 0)) {
+        virStorageThinUndo(ctx, stage);
         return -1;
     }
     return 0;
