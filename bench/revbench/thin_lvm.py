@@ -39,7 +39,10 @@ class Commands:
         self.group, self.device, self.heads_active = group, device, heads_active
 
     def _change(self, subcommand):
-        return [subcommand, "--devices", self.device, "-qq", "--yes", "--config", CONFIG]
+        # These two would go on with a disk missing that was added meanwhile.
+        whole = subcommand in ("lvremove", "lvchange")
+        return [subcommand] + ([] if whole else ["--devices", self.device]) + [
+            "-qq", "--yes", "--config", CONFIG]
 
     def _activation(self, active):
         words = ["--setactivationskip", "n" if self.heads_active else "y",

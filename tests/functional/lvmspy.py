@@ -2,13 +2,16 @@
 """A program `lvm` between the daemon and LVM, which counts and misbehaves.
 
 Every LVM process of the daemon is a line of the log. At the process with a
-certain number the daemon is killed while that process works, or the
-process fails, or it takes its time.
+certain number the daemon is killed while that process works, or long before
+it gets to work; or the process fails, before its work or after it, or it takes
+its time.
 """
 
 import os
 import shlex
 import shutil
+
+from pools import wait_for
 
 SCRIPT = """\
 #!/bin/sh
@@ -20,7 +23,9 @@ read -r action at pid <{plan}
 [ "$number" = "$at" ] || exec {lvm} "$@"
 case $action in
     during) kill -KILL "$pid"; exec {lvm} "$@" ;;
+    orphan) kill -KILL "$pid"; sleep 6; {lvm} "$@"; : >{done} ;;
     fail) echo "  Injected failure." >&2; exit 5 ;;
+    late) {lvm} "$@"; echo "  Injected failure." >&2; exit 5 ;;
     slow) sleep 8; exec {lvm} "$@" ;;
 esac
 """
@@ -34,11 +39,13 @@ class LvmSpy:
         self.folder = os.path.join(folder, "spy")
         self.log = os.path.join(self.folder, "log")
         self.plan_file = os.path.join(self.folder, "plan")
+        self.done = os.path.join(self.folder, "done")
         os.makedirs(self.folder, exist_ok=True)
         program = os.path.join(self.folder, "lvm")
         with open(program, "w", encoding="ascii") as file:
             file.write(SCRIPT.format(
                 log=shlex.quote(self.log), plan=shlex.quote(self.plan_file),
+                done=shlex.quote(self.done),
                 lvm=shlex.quote(shutil.which("lvm"))))
         os.chmod(program, 0o755)
 
@@ -61,6 +68,11 @@ class LvmSpy:
         self.reset()
         with open(self.plan_file, "w", encoding="ascii") as file:
             file.write(f"{action} {number} {self.daemon.pid}\n")
+
+    def wait_orphan(self):
+        """Wait for the process that was to outlive the daemon."""
+        wait_for(lambda: os.path.exists(self.done), 60, "the orphan's end")
+        os.unlink(self.done)
 
     def reset(self):
         """Plan nothing, and count anew."""

@@ -8,7 +8,8 @@ import threading
 import libvirt
 import pytest
 
-from pools import pattern, refused
+from locales import danish, speaks_danish
+from pools import MIB, pattern, refused
 from volumegroup import lvm
 
 
@@ -168,6 +169,26 @@ def test_h14_resized_meanwhile(pool):
     assert pool.size("a") == 4 << 20
 
 
+def test_disk_added_meanwhile_is_not_missed(pool, disks):
+    """vgextend, and no refresh since: nothing takes the disk for missing."""
+    pool.create("a", content="one")
+    pool.start("a")
+    disk = disks.add(64 * MIB)
+    lvm("vgextend", "-q", "-q", "-y", pool.group.name, disk)
+    try:
+        with pool.refuses(match="refresh the pool"):
+            pool.clone("a", "b")
+        pool.discard("a")
+        pool.redefine("a", keep=5)
+        checked = lvm("vgck", pool.group.name)
+        assert checked.stdout + checked.stderr == ""
+        pool.refresh()
+        pool.cycle("a", "two")
+        assert pool.holds("a", "two")
+    finally:
+        lvm("vgreduce", "-q", "-q", pool.group.name, disk)
+
+
 # Environment and configuration
 
 
@@ -200,10 +221,10 @@ def whole_cycle(pool):
     pool.delete("b")
 
 
-def test_n19_foreign_locale(pool, wrapped):
+def test_n19_foreign_locale(pool, wrapped, tmp_path):
     """N19: LC_ALL=da_DK in the environment (I#3753)."""
-    wrapped("env LC_ALL=da_DK.UTF-8 LANG=da_DK.UTF-8 LANGUAGE=da "
-            "TZ=Asia/Kathmandu")
+    wrapped(danish(tmp_path) + " TZ=Asia/Kathmandu")
+    assert speaks_danish(pool.daemon.pid)
     whole_cycle(pool)
 
 

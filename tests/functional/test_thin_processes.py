@@ -108,3 +108,15 @@ def test_commands_are_restricted(counted, spy):
     assert counted.group.name in line and "json" in line
     assert counted.group.device in line     # --devices, or a filter
     assert " -o all" not in line and "percent" not in line
+
+
+def test_commands_that_miss_no_disk(counted, spy):
+    """What LVM does also with disks missing has to see them all: vgextend in
+    test_thin_admin.py; everything else looks at the group's own only."""
+    spy.reset()
+    counted.start("a")
+    counted.redefine("a", keep=7)
+    counted.discard("a")
+    for line in spy.commands():
+        unrestricted = line.startswith(("lvremove ", "lvchange "))
+        assert (counted.group.device in line) != unrestricted, line

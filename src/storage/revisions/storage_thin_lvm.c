@@ -12,13 +12,21 @@
 
 #include <config.h>
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include "storage_thin_lvm.h"
 
+#include "configmake.h"
 #include "storage_thin_message.h"
 #include "storage_thin_tag.h"
 #include "virerror.h"
+#include "virfile.h"
+#include "virlog.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_thin_lvm");
 
 /* An archive of all earlier metadata, kept for each of thousands of changes a day, grows to gigabytes. The backup of the
  * last state is kept. */
@@ -26,6 +34,75 @@
 
 /* The pool is monitored from its activation on, as LVM's configuration says: there is no need to see to it each time. */
 #define NO_MONITORING NO_ARCHIVE " activation/monitoring=0"
+
+/* Commands of a daemon that was killed go on. The longest that a pool start waits for them. */
+#define ORPHANS_PATIENCE_MS (60 * 1000)
+#define ORPHANS_PAUSE_MS 50
+
+
+/* Opens the file that each command that changes the volume group has as its standard input, and with it a shared lock of
+ * flock(2) until it ends, whatever becomes of the daemon. LVM closes all other files that it is given. */
+static int
+virStorageThinOpenLock(const virStorageRevContext *ctx)
+{
+    g_autofree char *vg = g_strdelimit(g_strdup(ctx->vg), "/", '_');
+    g_autofree char *path = g_strdup_printf("%s/libvirt/storage/lvm-%s.lock", RUNSTATEDIR, vg);
+
+    return open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+
+static void
+virStorageThinHoldLock(virCommand *cmd,
+                       const virStorageRevContext *ctx)
+{
+    int fd = virStorageThinOpenLock(ctx);
+
+    if (fd < 0 || flock(fd, LOCK_SH) < 0) {
+        VIR_WARN("LVM's commands for volume group '%s' are not seen by a later daemon: %s", ctx->vg, g_strerror(errno));
+        VIR_FORCE_CLOSE(fd);
+        return;
+    }
+    virCommandSetInputFD(cmd, fd);
+    virCommandPassFD(cmd, fd, VIR_COMMAND_PASS_FD_CLOSE_PARENT);
+}
+
+
+/**
+ * virStorageThinAwaitOrphans:
+ * @ctx: pool of which this daemon has seen nothing yet
+ *
+ * Waits for the commands of an earlier daemon: what one of them is about to do would be taken for what it has not done.
+ *
+ * Returns 0, or -1 with an error when they take too long
+ */
+int
+virStorageThinAwaitOrphans(const virStorageRevContext *ctx)
+{
+    VIR_AUTOCLOSE fd = virStorageThinOpenLock(ctx);
+    unsigned int waited;
+
+    for (waited = 0; waited < ORPHANS_PATIENCE_MS; waited += ORPHANS_PAUSE_MS) {
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+            return 0;
+        g_usleep(ORPHANS_PAUSE_MS * 1000);
+    }
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("LVM is still at work in volume group '%1$s' for a daemon that has ended: start pool '%2$s' when it is done"),
+                   ctx->vg, ctx->poolName);
+    return -1;
+}
+
+
+static virCommand *
+virStorageThinCommandNew(const char *subcommand)
+{
+    virCommand *cmd = virCommandNewArgList("lvm", subcommand, NULL);
+
+    virCommandAddEnvPassCommon(cmd); /* LC_ALL=C among them */
+    virCommandAddEnvString(cmd, "LVM_SUPPRESS_FD_WARNINGS=1");
+    return cmd;
+}
 
 
 /**
@@ -39,16 +116,23 @@ virCommand *
 virStorageThinCommand(const virStorageRevContext *ctx,
                       const char *subcommand)
 {
-    virCommand *cmd = virCommandNewArgList("lvm", subcommand, NULL);
+    virCommand *cmd = virStorageThinCommandNew(subcommand);
 
-    virCommandAddEnvPassCommon(cmd); /* LC_ALL=C among them */
-    virCommandAddEnvString(cmd, "LVM_SUPPRESS_FD_WARNINGS=1");
     if (ctx->pvs && ctx->pvs[0]) {
         g_autofree char *pvs = g_strjoinv(",", ctx->pvs);
 
         virCommandAddArgList(cmd, "--devices", pvs, NULL);
     }
     return cmd;
+}
+
+
+static void
+virStorageThinAddChange(virCommand *cmd,
+                        const virStorageRevContext *ctx)
+{
+    virCommandAddArgList(cmd, "-qq", "--yes", "--config", NO_MONITORING, NULL);
+    virStorageThinHoldLock(cmd, ctx);
 }
 
 
@@ -59,7 +143,20 @@ virStorageThinChange(const virStorageRevContext *ctx,
 {
     virCommand *cmd = virStorageThinCommand(ctx, subcommand);
 
-    virCommandAddArgList(cmd, "-qq", "--yes", "--config", NO_MONITORING, NULL);
+    virStorageThinAddChange(cmd, ctx);
+    return cmd;
+}
+
+
+/* Likewise, but it looks at all devices. lvremove and lvchange work on a volume group of which disks are missing, and
+ * write that these are: one that the group has got since the last refresh must not be missed. All others refuse. */
+static virCommand *
+virStorageThinChangeOfWhole(const virStorageRevContext *ctx,
+                            const char *subcommand)
+{
+    virCommand *cmd = virStorageThinCommandNew(subcommand);
+
+    virStorageThinAddChange(cmd, ctx);
     return cmd;
 }
 
@@ -266,7 +363,7 @@ virStorageThinRemove(const virStorageRevContext *ctx,
                      const char *subject)
 {
     /* # lvm lvremove -qq --yes --force vg/vm-work-private-1763700000-back */
-    g_autoptr(virCommand) cmd = virStorageThinChange(ctx, "lvremove");
+    g_autoptr(virCommand) cmd = virStorageThinChangeOfWhole(ctx, "lvremove");
 
     virCommandAddArg(cmd, "--force");
     for (; *lvs; lvs++)
@@ -385,7 +482,7 @@ virStorageThinTag(const virStorageRevContext *ctx,
                   const virStorageRevMeta * const *metas)
 {
     /* # lvm lvchange -qq --yes --deltag 'libvirt=1&g=1' --addtag 'libvirt=1&g=2' vg/vm-work-private */
-    g_autoptr(virCommand) cmd = virStorageThinChange(ctx, "lvchange");
+    g_autoptr(virCommand) cmd = virStorageThinChangeOfWhole(ctx, "lvchange");
     g_autoptr(GPtrArray) tags = g_ptr_array_new_with_free_func(g_free);
     bool changed;
 

@@ -16,6 +16,9 @@ virCommand *
 virStorageThinCommand(const virStorageRevContext *ctx,
                       const char *subcommand);
 
+int
+virStorageThinAwaitOrphans(const virStorageRevContext *ctx);
+
 void
 virStorageThinCommandAddLV(virCommand *cmd,
                            const virStorageRevContext *ctx,

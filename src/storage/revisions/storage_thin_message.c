@@ -22,7 +22,7 @@
 #define REPAIR N_("the thin pool has to be checked: deactivate it, and run 'lvconvert --repair' on it")
 #define FULL N_("extend the thin pool, or remove volumes or revisions")
 #define CROWDED N_("the volume group holds no more logical volumes: remove some, or make one with a larger metadata area")
-#define MISSING N_("a physical volume of the volume group is missing: attach it first")
+#define MISSING N_("a physical volume of the volume group is missing: attach it first; or refresh the pool, if the group has got a new one")
 #define UNMADE N_("LVM was interrupted while it made a logical volume: create or remove another one, and LVM will finish that")
 #define ABSENT N_("attach the disks that it is on, or build the pool")
 
