@@ -99,6 +99,12 @@ def sourced(pool):
     pool.create("n", None, lifecycle=snapshot_of("a"))
 
 
+def staged(pool):
+    """A live copy that is no snapshot of the head."""
+    pair(pool)
+    pool.stage("x", "a")
+
+
 def first(pool):
     return pool.revisions("a")[0]
 
@@ -155,6 +161,8 @@ OPERATIONS = [
     Operation("clone", two, lambda p: p.clone("a", "b")),
     Operation("clone-revision", two,
               lambda p: p.clone(f"a@{first(p)}", "b")),
+    Operation("clone-larger", two,
+              lambda p: p.clone("a", "b", xml=volume_xml("b", 4 * MIB))),
     Operation("start", quiet, lambda p: p.start("a")),
     Operation("start-precached", precached, lambda p: p.start("a")),
     Operation("start-snapshot", sourced, lambda p: p.start("n")),
@@ -162,6 +170,7 @@ OPERATIONS = [
     Operation("commit", running, lambda p: p.commit("a")),
     Operation("commit-prune", lambda p: running(p, keep=2),
               lambda p: p.commit("a"), unpruned),
+    Operation("commit-staged", staged, lambda p: p.commit("a")),
     Operation("commit-keep-0", lambda p: running(p, keep=0),
               lambda p: p.commit("a"), unpruned),
     Operation("discard", running, lambda p: p.discard("a")),

@@ -6,16 +6,17 @@ import os
 import libvirt
 import pytest
 
-from crashrig import view
+from crashrig import differences, view
 from disks import Disks
-from operations import BY_NAME
+from operations import BY_NAME, Operation
 from pools import pattern
 from thincrash import MOST_PROCESSES, ThinRig, by_content
 
 pytestmark = pytest.mark.crash
 
-NAMES = ["create", "create-snapshot", "clone", "clone-revision", "start",
-         "start-snapshot", "stage", "commit", "commit-prune", "commit-keep-0",
+NAMES = ["create", "create-snapshot", "clone", "clone-revision",
+         "clone-larger", "start", "start-snapshot", "stage", "commit",
+         "commit-prune", "commit-staged", "commit-keep-0",
          "discard", "revert", "pin", "redefine", "redefine-prune", "grow",
          "shrink", "resize-live", "upload", "wipe", "delete", "delete-pinned",
          "delete-revision", "copy-between-pools"]
@@ -24,13 +25,29 @@ LONG = ["commit-prune", "revert", "upload", "delete-pinned"]
 # Each takes a minute or two. In the usual run: a switch by merge and one by
 # renames.
 USUAL = {"test_daemon_killed": ("commit-prune", "revert"),
-         "test_failing_process": ("commit-prune",)}
+         "test_failing_process": ("commit-prune",),
+         "test_process_that_fails_late": ("commit-prune", "revert"),
+         "test_process_that_outlives_the_daemon": ("commit-prune",)}
 
 
-def operations(test):
+def operations(test, names=tuple(NAMES)):
     """All of them, most of them marked as slow."""
     return [name if name in USUAL[test] else
-            pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+            pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def regenerated(seen, before, after):
+    """The old size with the new generation, which goes ahead of it."""
+    facts = "a facts"
+    return seen == {**before, facts: after[facts]}
+
+
+def named(name):
+    """The operation, with what lies between its processes here."""
+    operation = BY_NAME[name]
+    if name in ("grow", "shrink"):
+        return Operation(name, operation.prepare, operation.run, regenerated)
+    return operation
 
 
 
@@ -69,16 +86,22 @@ def cut(rig, operation, action, before, after):
                 assert problem is None, problem
                 return failures
             where += f" ({commands[number - 1]})"
-            if action == "fail":
+            if action in ("fail", "late"):
                 told = by_content(view(rig.pool))
                 if problem is None:
                     assert operation.complete(told, before, after), (
                         f"{where}: success was told")
+                assert operation.accepts(told, before, after), (
+                    f"{where}: after the error {differences(told, before)}")
                 rig.spy.reset()
                 rig.pool.refresh()
             else:
                 rig.after_kill()
             state = rig.check(operation, before, after, where)
+            if action == "orphan":
+                rig.spy.wait_orphan()
+                rig.pool.refresh()
+                state = rig.check(operation, before, after, where)
         except (AssertionError, OSError, libvirt.libvirtError) as error:
             failures.append(f"{where}: {error}")
     return failures
@@ -92,7 +115,7 @@ def test_daemon_killed(thin_rig, name):
     That is the state between it and the next one. Before the first, there is
     nothing.
     """
-    operation = BY_NAME[name]
+    operation = named(name)
     before, after, _ = undisturbed(thin_rig, operation)
     failures = cut(thin_rig, operation, "during", before, after)
     assert not failures, "\n".join(failures)
@@ -102,9 +125,32 @@ def test_daemon_killed(thin_rig, name):
 @pytest.mark.parametrize("name", operations("test_failing_process"))
 def test_failing_process(thin_rig, name):
     """Section 3: every n-th lvm fails: told, nothing lost, no leftovers."""
-    operation = BY_NAME[name]
+    operation = named(name)
     before, after, _ = undisturbed(thin_rig, operation)
     failures = cut(thin_rig, operation, "fail", before, after)
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.timeout_seconds(400)
+@pytest.mark.parametrize("name", operations("test_process_that_fails_late"))
+def test_process_that_fails_late(thin_rig, name):
+    """An lvm that has done its work and says that it has failed, as when it
+    cannot activate what it has merged: the state is the old or the new one."""
+    operation = named(name)
+    before, after, _ = undisturbed(thin_rig, operation)
+    failures = cut(thin_rig, operation, "late", before, after)
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.timeout_seconds(400)
+@pytest.mark.parametrize("name", operations(
+    "test_process_that_outlives_the_daemon", LONG))
+def test_process_that_outlives_the_daemon(thin_rig, name):
+    """An lvm that waits for LVM's lock goes on when the daemon is killed; what
+    it is about to do is not taken for undone by the next daemon."""
+    operation = named(name)
+    before, after, _ = undisturbed(thin_rig, operation)
+    failures = cut(thin_rig, operation, "orphan", before, after)
     assert not failures, "\n".join(failures)
 
 

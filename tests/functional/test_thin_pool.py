@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import libvirt
 import pytest
 
+import thinfill
 from filesystems import run
 from pools import INVALID, MIB, pattern, refused, wait_for
 from thinpool import ThinPool
@@ -225,6 +226,25 @@ def test_start_activates_all(pool):
         assert os.path.exists(pool.device(name)), name
     pool.commit("a")
     assert pool.holds("a", "three")
+
+
+def test_start_with_a_volume_that_cannot_be_activated(pool):
+    """Section 6: one bad LV does not keep the others from being used."""
+    for name in "ab":
+        pool.create(name, content=name)
+    device = pool.group.mapper(pool.thin) + "-tpool"
+    ident = pool.files.volume(pool.files.head("b")).device_id
+    pool.virt.destroy()
+    pool.files.change(pool.files.head("b"), "-an")
+    thinfill.message(device, f"delete {ident}")
+    try:
+        pool.begin()
+        assert pool.names() == ["a", "b"] and pool.holds("a", "a")
+        pool.cycle("a", "two")
+        with refused():
+            pool.start("b")
+    finally:
+        thinfill.message(device, f"create_thin {ident}")
 
 
 def test_activation_live(pools):

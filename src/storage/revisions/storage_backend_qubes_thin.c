@@ -173,9 +173,11 @@ virStorageBackendQubesThinRefresh(virStoragePoolObj *obj)
     virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
     virStorageRevPool *pool = virStorageRevPoolGet(def);
     g_autoptr(virStorageRevContext) ctx = virStorageRevContextNew(def);
-    g_autoptr(virStorageThinScan) scan = virStorageBackendQubesThinScan(ctx, pool->starting);
+    g_autoptr(virStorageThinScan) scan = NULL;
 
-    if (!scan)
+    if (!pool->pvs && virStorageThinAwaitOrphans(ctx) < 0)
+        return -1;
+    if (!(scan = virStorageBackendQubesThinScan(ctx, pool->starting)))
         return -1;
 
     pool->starting = false;
@@ -301,7 +303,7 @@ static const virStorageRevOps virStorageThinOps = {
     .stagingFd = virStorageThinStagingFd,
     .stagingCommit = virStorageThinStagingCommit,
     .stagingEnd = virStorageThinStagingEnd,
-    .read = virStorageThinScanVolume,
+    .read = virStorageThinRecoverVolume,
     .updatePool = virStorageBackendQubesThinUpdatePool,
 };
 

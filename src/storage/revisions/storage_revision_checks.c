@@ -159,6 +159,8 @@ virStorageRevOperationPrune(virStorageRevOperation *op)
 {
     size_t count = virStorageRevFamilyPruneCount(op->family, virStorageRevKeepOf(op->ctx, op->family));
 
-    if (count > 0 && op->ops->prune(op->ctx, op->family, count) < 0)
+    if (count > 0 && op->ops->prune(op->ctx, op->family, count) < 0) {
+        virStorageRevOperationReread(op); /* some may be gone */
         virResetLastError();
+    }
 }

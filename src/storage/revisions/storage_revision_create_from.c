@@ -138,7 +138,7 @@ virStorageRevRunClone(virStorageRevOperation *op,
 
     virStorageRevOperationUnlock(op);
     ret = op->ops->clone(op->ctx, op->family, &source, request->def);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
     return ret;
 }
 
@@ -165,7 +165,7 @@ virStorageRevRunStart(virStorageRevOperation *op,
 
     virStorageRevOperationUnlock(op);
     ret = op->ops->start(op->ctx, op->family, snapshot ? &source : NULL);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
     return ret;
 }
 
@@ -185,7 +185,7 @@ virStorageRevRunCommit(virStorageRevOperation *op,
         virStorageRevOperationPrune(op);
         virStorageRevSchedulePrecache(op);
     }
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
     return ret;
 }
 
@@ -204,7 +204,7 @@ virStorageRevRunRevert(virStorageRevOperation *op,
     virStorageRevOperationUnlock(op);
     if ((ret = op->ops->revert(op->ctx, op->family, revision)) == 0)
         virStorageRevSchedulePrecache(op);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
     return ret;
 }
 
@@ -225,7 +225,7 @@ virStorageRevRunPin(virStorageRevOperation *op,
 
     virStorageRevOperationUnlock(op);
     ret = op->ops->pin(op->ctx, op->family, request->target.word);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
     return ret;
 }
 
@@ -280,7 +280,7 @@ virStorageRevRunRedefine(virStorageRevOperation *op,
     if ((ret = op->ops->redefine(op->ctx, op->family, &facts)) == 0 &&
         vol->keep != VIR_STORAGE_REV_KEEP_UNSET)
         virStorageRevOperationPrune(op);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
     return ret;
 }
 
@@ -371,7 +371,7 @@ virStorageRevRunCopy(virStorageRevOperation *op,
         ret = op->ops->stage(op->ctx, op->family, &source);
     else
         ret = op->ops->clone(op->ctx, op->family, &source, request->def);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
     sourceDef->in_use--;
 
     virStoragePoolObjRemoveVol(op->obj, building);
@@ -404,7 +404,7 @@ virStorageRevRunStage(virStorageRevOperation *op,
 
     virStorageRevOperationUnlock(op);
     ret = op->ops->stage(op->ctx, op->family, &source);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
     return ret;
 }
 

@@ -119,7 +119,7 @@ virStorageRevCreateRun(virStorageRevOperation *op,
         ret = op->ops->clone(op->ctx, op->family, &source, def);
     else
         ret = op->ops->create(op->ctx, op->family, def, flags);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
 
     return virStorageRevOperationEnd(op, ret);
 }
@@ -233,7 +233,7 @@ virStorageRevDeleteRun(virStorageRevOperation *op,
         ret = op->ops->deleteRevision(op->ctx, op->family, state);
         break;
     }
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
 
     return virStorageRevOperationEnd(op, ret);
 }
@@ -339,7 +339,7 @@ virStorageRevResizeRun(virStorageRevOperation *op,
 
     virStorageRevOperationUnlock(op);
     ret = op->ops->resize(op->ctx, op->family, state->kind, target, flags);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
 
     return virStorageRevOperationEnd(op, ret);
 }
@@ -380,7 +380,7 @@ virStorageRevWipeRun(virStorageRevOperation *op,
 
     virStorageRevOperationUnlock(op);
     ret = op->ops->wipe(op->ctx, op->family);
-    virStorageRevOperationLock(op);
+    virStorageRevOperationLock(op, ret);
 
     return virStorageRevOperationEnd(op, ret);
 }

@@ -56,6 +56,16 @@ virStorageRevContextFree(virStorageRevContext *ctx)
 }
 
 
+/* In the order in which libvirt's driver locks the two. */
+static void
+virStorageRevOperationLockPools(virStorageRevOperation *op)
+{
+    if (op->sourceObj)
+        virObjectLock(op->sourceObj);
+    virObjectLock(op->obj);
+}
+
+
 /* Takes the volume's locks with the pools unlocked, since it may have to wait for them. */
 static int
 virStorageRevOperationTakeLocks(virStorageRevOperation *op,
@@ -74,10 +84,7 @@ virStorageRevOperationTakeLocks(virStorageRevOperation *op,
 
     op->locks = virStorageRevLocksAcquire(op->ctx->uuid, volume, sourcePool, source, op->slow);
 
-    virObjectLock(op->obj);
-    if (op->sourceObj)
-        virObjectLock(op->sourceObj);
-
+    virStorageRevOperationLockPools(op);
     return op->locks ? 0 : -1;
 }
 
@@ -184,35 +191,44 @@ virStorageRevOperationUnlock(virStorageRevOperation *op)
         virObjectUnlock(op->sourceObj);
     }
     op->unlocked = true;
-    op->ran = true;
 }
 
 
+/**
+ * virStorageRevOperationReread:
+ * @op: operation, with the pools unlocked
+ *
+ * How far something that failed came, the storage itself knows best. Keeps the error that there is.
+ */
 void
-virStorageRevOperationLock(virStorageRevOperation *op)
-{
-    virObjectLock(op->obj);
-    if (op->slow)
-        virStoragePoolObjDecrAsyncjobs(op->obj);
-
-    if (op->sourceObj) {
-        virObjectLock(op->sourceObj);
-        virStoragePoolObjDecrAsyncjobs(op->sourceObj);
-    }
-    op->unlocked = false;
-}
-
-
-/* How far a failed operation came, the storage itself knows best. */
-static void
 virStorageRevOperationReread(virStorageRevOperation *op)
 {
-    virStorageRevFamily *family = op->ops->read(op->ctx, op->family->volume);
+    virStorageRevFamily *family;
+    virErrorPtr err = NULL;
 
-    if (!family)
-        return;
-    virObjectUnref(op->family);
-    op->family = family;
+    virErrorPreserveLast(&err);
+    if ((family = op->ops->read(op->ctx, op->family->volume))) {
+        virObjectUnref(op->family);
+        op->family = family;
+    }
+    virErrorRestore(&err);
+}
+
+
+/* Locks the pools again, after work whose @result is known. */
+void
+virStorageRevOperationLock(virStorageRevOperation *op,
+                           int result)
+{
+    if (result < 0 && op->family)
+        virStorageRevOperationReread(op);
+
+    virStorageRevOperationLockPools(op);
+    if (op->slow)
+        virStoragePoolObjDecrAsyncjobs(op->obj);
+    if (op->sourceObj)
+        virStoragePoolObjDecrAsyncjobs(op->sourceObj);
+    op->unlocked = false;
 }
 
 
@@ -234,8 +250,6 @@ virStorageRevOperationEnd(virStorageRevOperation *op,
 
     virErrorPreserveLast(&err);
     if (virStoragePoolObjIsActive(op->obj)) {
-        if (result < 0 && op->ran)
-            virStorageRevOperationReread(op);
         if (virStorageRevPoolPut(op->obj, op->family) < 0 && result == 0) {
             result = -1;
             virErrorPreserveLast(&err);
@@ -252,7 +266,7 @@ void
 virStorageRevOperationClear(virStorageRevOperation *op)
 {
     if (op->unlocked)
-        virStorageRevOperationLock(op);
+        virStorageRevOperationLock(op, 0);
 
     virObjectUnref(op->family);
     virObjectUnref(op->source);

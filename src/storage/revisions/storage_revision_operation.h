@@ -33,7 +33,6 @@ struct _virStorageRevOperation {
     virStorageRevFamily *source;   /* of the source in the same pool; not to be changed */
     bool slow;
     bool unlocked;
-    bool ran;                      /* the backend may have changed something */
 };
 
 int
@@ -55,7 +54,11 @@ void
 virStorageRevOperationUnlock(virStorageRevOperation *op);
 
 void
-virStorageRevOperationLock(virStorageRevOperation *op);
+virStorageRevOperationLock(virStorageRevOperation *op,
+                           int result);
+
+void
+virStorageRevOperationReread(virStorageRevOperation *op);
 
 int
 virStorageRevOperationEnd(virStorageRevOperation *op,

@@ -164,7 +164,7 @@ virStorageRevUploadCommit(virStorageRevUpload *upload,
     virStorageRevOperationUnlock(&op);
     if ((ret = op.ops->stagingCommit(op.ctx, op.family, upload->staging)) == 0)
         virStorageRevOperationPrune(&op);
-    virStorageRevOperationLock(&op);
+    virStorageRevOperationLock(&op, ret);
 
     return virStorageRevOperationEnd(&op, ret);
 }
@@ -306,7 +306,7 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
     ret = virStorageRevUploadOpen(upload, &op, name->kind);
     if (ret == 0)
         ret = virStorageRevStreamOpen(stream, upload->fd, offset, length, sparse, O_WRONLY);
-    virStorageRevOperationLock(&op);
+    virStorageRevOperationLock(&op, 0);
 
     if (ret == 0) {
         virFDStreamSkipHoles(stream);
@@ -422,7 +422,7 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
     virStorageRevOperationUnlock(&op);
     if ((fd = op.ops->openForDownload(op.ctx, op.source, state, &temporary)) >= 0)
         ret = virStorageRevStreamOpen(stream, fd, offset, length, sparse, O_RDONLY);
-    virStorageRevOperationLock(&op);
+    virStorageRevOperationLock(&op, 0);
 
     if (ret == 0)
         virFDStreamSkipHoles(stream);

@@ -308,6 +308,7 @@ virStorageThinActivateAll(virStorageRevContext *ctx,
                           bool active)
 {
     size_t i;
+    int ret = 0;
 
     for (i = 0; i < lvs->len; i += ACTIVATE_MAX) {
         size_t n = MIN(ACTIVATE_MAX, lvs->len - i);
@@ -315,9 +316,9 @@ virStorageThinActivateAll(virStorageRevContext *ctx,
 
         memcpy(some, lvs->pdata + i, n * sizeof(*some));
         if (virStorageThinActivate(ctx, some, active, ctx->poolName) < 0)
-            return -1;
+            ret = -1; /* LVM goes on with the next one, too */
     }
-    return 0;
+    return ret;
 }
 
 
@@ -326,7 +327,8 @@ virStorageThinActivateAll(virStorageRevContext *ctx,
  * @ctx: pool that is being started
  * @scan: what is in it
  *
- * Activates the thin pool, the live copies, and all others where the pool says so.
+ * Activates the thin pool, the live copies, and all others where the pool says so. One volume that cannot be activated
+ * does not keep the others from their machines.
  *
  * Returns 0, or -1 with an error
  */
@@ -337,13 +339,24 @@ virStorageThinPoolBringUp(virStorageRevContext *ctx,
     g_autoptr(GPtrArray) lvs = virStorageThinCollect(ctx, scan->families, false, true, ctx->headsActive);
     VIR_AUTOCLOSE control = virStorageThinControlOpen();
     virStorageThinPoolStatus status;
+    virErrorPtr err = NULL;
     int active;
 
     if (control < 0 || (active = virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status)) < 0)
         return -1;
     if (!active)
         g_ptr_array_insert(lvs, 0, ctx->thinPool);
-    return virStorageThinActivateAll(ctx, lvs, true);
+    if (virStorageThinActivateAll(ctx, lvs, true) == 0)
+        return 0;
+
+    virErrorPreserveLast(&err);
+    if (virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status) > 0) {
+        VIR_WARN("some volumes of pool '%s' are not active: %s", ctx->poolName, err->message);
+        g_clear_pointer(&err, virFreeError);
+        return 0;
+    }
+    virErrorRestore(&err);
+    return -1;
 }
 
 

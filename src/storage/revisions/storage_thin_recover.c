@@ -132,6 +132,7 @@ virStorageThinIsUnfinished(virStorageRevFamily *family,
 }
 
 
+/* Returns whether the family is not up to date any more. */
 static bool
 virStorageThinRecoverRevisions(virStorageRevContext *ctx,
                                virStorageRevFamily *family)
@@ -148,10 +149,11 @@ virStorageThinRecoverRevisions(virStorageRevContext *ctx,
         if (virStorageThinIsUnfinished(family, state) && !virStorageThinIsOpen(ctx, state->file))
             g_ptr_array_add(unfinished, state);
     }
-    if (virStorageThinRemoveRevisions(ctx, family, unfinished) < 0 ||
-        ((left = virStorageRevFamilyPruneLeft(family)) > 0 && virStorageThinPrune(ctx, family, left) < 0))
-        virStorageThinRecoverFailed(ctx, family->volume);
-    return false; /* the family is in line */
+    if (virStorageThinRemoveRevisions(ctx, family, unfinished) == 0 &&
+        ((left = virStorageRevFamilyPruneLeft(family)) == 0 || virStorageThinPrune(ctx, family, left) == 0))
+        return false;
+    virStorageThinRecoverFailed(ctx, family->volume);
+    return true;
 }
 
 
@@ -205,6 +207,31 @@ virStorageThinRecoverFamily(virStorageRevContext *ctx,
     if (poolStart)
         virStorageThinRecoverLive(ctx, family);
     return virStorageThinRecoverRevisions(ctx, family);
+}
+
+
+/**
+ * virStorageThinRecoverVolume:
+ * @ctx: pool
+ * @volume: name; the caller has its lock
+ *
+ * Brings one volume in line with what LVM has of it, as a refresh would: an LVM command that fails may have done its work
+ * all the same.
+ *
+ * Returns what there is of the volume then, or NULL with an error
+ */
+virStorageRevFamily *
+virStorageThinRecoverVolume(virStorageRevContext *ctx,
+                            const char *volume)
+{
+    bool merging;
+    g_autoptr(virStorageRevFamily) family = virStorageThinScanVolume(ctx, volume, &merging);
+
+    if (!family || merging)
+        return g_steal_pointer(&family);
+    if (!virStorageThinRecoverHead(ctx, family) && !virStorageThinRecoverRevisions(ctx, family))
+        return g_steal_pointer(&family);
+    return virStorageThinScanVolume(ctx, volume, &merging);
 }
 
 

@@ -14,6 +14,10 @@ bool
 virStorageThinRecoverUnmade(virStorageRevContext *ctx,
                             virStorageThinScan *scan);
 
+virStorageRevFamily *
+virStorageThinRecoverVolume(virStorageRevContext *ctx,
+                            const char *volume);
+
 bool
 virStorageThinRecover(virStorageRevContext *ctx,
                       virStorageThinScan *scan,

@@ -294,10 +294,18 @@ virStorageThinScanPool(virStorageRevContext *ctx)
 }
 
 
-/* Reads what there is of one volume, which may be nothing at all; NULL with an error. */
+/**
+ * virStorageThinScanVolume:
+ * @ctx: pool
+ * @volume: name
+ * @merging: set to whether LVM has put off a merge into its head
+ *
+ * Returns what there is of one volume, which may be nothing at all; NULL with an error
+ */
 virStorageRevFamily *
 virStorageThinScanVolume(virStorageRevContext *ctx,
-                         const char *volume)
+                         const char *volume,
+                         bool *merging)
 {
     g_autoptr(virStorageThinScan) scan = virStorageThinScanReport(ctx);
     VIR_AUTOCLOSE control = -1;
@@ -305,6 +313,7 @@ virStorageThinScanVolume(virStorageRevContext *ctx,
 
     if (!scan || (control = virStorageThinControlOpen()) < 0)
         return NULL;
+    *merging = g_ptr_array_find_with_equal_func(scan->merging, volume, g_str_equal, NULL);
     if (!(family = g_hash_table_lookup(scan->families, volume)))
         return virStorageRevFamilyNew(volume);
 

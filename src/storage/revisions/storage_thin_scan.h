@@ -29,7 +29,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageThinScan, virStorageThinScanFree);
 
 virStorageRevFamily *
 virStorageThinScanVolume(virStorageRevContext *ctx,
-                         const char *volume);
+                         const char *volume,
+                         bool *merging);
 
 void
 virStorageThinStateReadDevice(virStorageRevContext *ctx,

@@ -165,9 +165,9 @@ virStorageThinMergeTag(virStorageThinSwitch *sw)
 /* Step 1 of a merge that makes one; @former is that, in memory. */
 static int
 virStorageThinMergeRevision(virStorageThinSwitch *sw,
-                            const char *back,
                             virStorageRevState **former)
 {
+    g_autofree char *back = virStorageThinNameFormat(VIR_STORAGE_THIN_NUMBERED, sw->family->volume, sw->id, NULL);
     virStorageRevState *head = sw->family->head;
     g_auto(virStorageRevMeta) now = { 0 };
 
@@ -175,7 +175,7 @@ virStorageThinMergeRevision(virStorageThinSwitch *sw,
     if (virStorageThinSnapshot(sw->ctx, head->file, back, &now, &sw->meta, sw->ctx->headsActive) < 0)
         return -1;
 
-    *former = virStorageThinStateNew(VIR_STORAGE_REV_NUMBERED, g_strdup(back), head->capacity, &now);
+    *former = virStorageThinStateNew(VIR_STORAGE_REV_NUMBERED, g_steal_pointer(&back), head->capacity, &now);
     virStorageRevStateSetNext(*former, &sw->meta);
     return 0;
 }
@@ -201,21 +201,15 @@ virStorageThinMergeIsDone(virStorageThinSwitch *sw,
 }
 
 
+/* Step 2 of a merge; @former is the revision of step 1, or none. Where LVM fails, it may have merged all the same: only
+ * who reads the volume anew knows whether @former is a revision, or is to go. */
 static int
 virStorageThinSwitchByMerge(virStorageThinSwitch *sw,
-                            const virStorageRevState *next)
+                            const virStorageRevState *next,
+                            virStorageRevState **former)
 {
-    g_autofree char *back = virStorageThinNameFormat(VIR_STORAGE_THIN_NUMBERED, sw->family->volume, sw->id, NULL);
-    g_autoptr(virStorageRevState) former = NULL;
-
-    if ((sw->keeps ? virStorageThinMergeRevision(sw, back, &former) : virStorageThinMergeTag(sw)) < 0)
+    if (virStorageThinMerge(sw->ctx, next->file) < 0)
         return -1;
-
-    if (virStorageThinMerge(sw->ctx, next->file) < 0) {
-        if (former)
-            virStorageThinUndo(sw->ctx, back);
-        return -1;
-    }
     if (!virStorageThinMergeIsDone(sw, next)) {
         virReportError(VIR_ERR_OPERATION_INVALID,
                        _("volume '%1$s' was opened by another program while its head was replaced: LVM does that as soon as it is closed; refresh the pool then"),
@@ -225,8 +219,8 @@ virStorageThinSwitchByMerge(virStorageThinSwitch *sw,
 
     sw->family->head->thinId = sw->meta.thinId;
     virStorageThinSetHead(sw, next);
-    if (former)
-        virStorageThinAddFormer(sw, g_steal_pointer(&former));
+    if (*former)
+        virStorageThinAddFormer(sw, g_steal_pointer(former));
     return 0;
 }
 
@@ -332,6 +326,7 @@ virStorageThinSwitchHead(virStorageRevContext *ctx,
                          const virStorageRevMeta *content)
 {
     g_auto(virStorageThinSwitch) sw = { 0 };
+    g_autoptr(virStorageRevState) former = NULL;
     VIR_AUTOCLOSE control = virStorageThinControlOpen();
 
     if (control < 0)
@@ -340,8 +335,14 @@ virStorageThinSwitchHead(virStorageRevContext *ctx,
 
     if (virStorageThinSwitchInit(&sw, ctx, family, content, true) < 0)
         return -1;
-    if (virStorageThinCanMerge(&sw, next))
-        return virStorageThinSwitchByMerge(&sw, next);
+    if (virStorageThinCanMerge(&sw, next)) {
+        if ((sw.keeps ? virStorageThinMergeRevision(&sw, &former) : virStorageThinMergeTag(&sw)) == 0)
+            return virStorageThinSwitchByMerge(&sw, next, &former);
+        /* LVM has limits of its own for a pool that takes no snapshot any more: lvm.conf's and its metadata's */
+        VIR_INFO("volume '%s' is not merged: %s", family->volume, virGetLastErrorMessage());
+        virResetLastError();
+        sw.meta.thinId = 0;
+    }
     return virStorageThinSwitchByRename(&sw, next);
 }
 
@@ -410,6 +411,24 @@ virStorageThinZeroLV(virStorageRevContext *ctx,
 }
 
 
+static int
+virStorageThinWipeSwitch(virStorageThinSwitch *sw,
+                         const virStorageRevState *next)
+{
+    virStorageRevState *none = NULL;
+
+    if (!virStorageThinCanMerge(sw, next)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' was opened by another program while it was wiped: stop that first"),
+                       sw->family->volume);
+        return -1;
+    }
+    if (virStorageThinMergeTag(sw) < 0)
+        return -1;
+    return virStorageThinSwitchByMerge(sw, next, &none);
+}
+
+
 /* The head is merged with a snapshot of it that has lost its blocks: so there is no moment without a head, nor one with
  * a revision of what is wiped. */
 int
@@ -434,8 +453,7 @@ virStorageThinWipe(virStorageRevContext *ctx,
     if (virStorageThinZeroLV(ctx, next->file, next->capacity, family->volume) < 0 ||
         virStorageThinCheckUnused(ctx, next, family->volume) < 0 ||
         virStorageThinCheckUnused(ctx, family->head, family->volume) < 0 ||
-        !virStorageThinCanMerge(&sw, next) ||
-        virStorageThinSwitchByMerge(&sw, next) < 0) {
+        virStorageThinWipeSwitch(&sw, next) < 0) {
         virStorageThinUndo(ctx, next->file);
         return -1;
     }
