@@ -3,12 +3,13 @@
 
 Each test runs on reflink and on qubes-thin, unless it stands here. A name of a
 test with a parameter in brackets leaves out that one only. The files
-test_thin_*.py are for qubes-thin alone.
+test_thin_*.py are for qubes-thin alone, and test_guest_*.py for a guest.
 """
 
 import os
 
 THIN_FILES = "test_thin_"
+GUEST_FILES = "test_guest_"
 
 # What is not so, or not there, with logical volumes. In each reason: what is
 # instead, or where that is tested.
@@ -160,6 +161,7 @@ REFLINK_ONLY = {
     "The steps to crash at are processes, not system calls: "
     "test_thin_crash.py.": {
         "test_crash.py": None, "test_faults.py": None,
+        "test_guest_power.py": None,
     },
     "An unprivileged daemon may not run LVM.": {
         "test_session.py": None,
@@ -374,7 +376,10 @@ def listed(table, item):
 def find(items, kind, everything):
     """The items that are not for this type of pool."""
     if kind == "reflink":
+        others = (THIN_FILES,)
+        if not os.environ.get("GUEST_DISKS"):
+            others += (GUEST_FILES,)
         return [i for i in items if os.path.basename(
-            str(i.fspath)).startswith(THIN_FILES)]
+            str(i.fspath)).startswith(others)]
     return [i for i in items if listed(REFLINK_ONLY, i)
             or not everything and listed(ONCE, i)]

@@ -14,6 +14,7 @@ from filesystems import run
 MAGIC = 0x6a736677736872
 SUPER, ENTRY = "<QQQI", "<QQQQ"
 FLUSH, DISCARD, MARK = 1, 4, 8
+MOST_POINTS = 8
 
 
 class LogWrites:
@@ -87,3 +88,29 @@ def flushes(log, begin, end):
         elif inside and flags & FLUSH:
             found.append(number)
     return found
+
+
+def some_of(points):
+    """Not more than can be looked at, with the first and the last."""
+    if len(points) <= MOST_POINTS:
+        return points
+    step = (len(points) - 1) / (MOST_POINTS - 1)
+    return sorted({points[round(i * step)] for i in range(MOST_POINTS)})
+
+
+def replayed(disks, log, size, wanted, offset=0):
+    """A disk with what is there after each of these entries of the log."""
+    base = os.path.join(disks.folder, "base")
+    with open(base, "wb") as file:
+        file.truncate(size)
+    fd = os.open(base, os.O_RDWR)
+    try:
+        for number, entry in enumerate(Log(log)):
+            apply(fd, *entry)
+            if number in wanted:
+                copy = f"{base}-{number}"
+                run("cp", "--sparse=always", base, copy)
+                yield number, disks.attach(copy, offset=offset)
+    finally:
+        os.close(fd)
+        os.unlink(base)

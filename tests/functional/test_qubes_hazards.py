@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Hazards H* and tests N* of Qubes' drivers that other files do not name.
 
-Elsewhere: H1 H21 N02 test_inuse, test_delete; H2 H3 H5 H18 N03 N04 N13 N14
-test_revisions; H4 test_adoption; H8 H19 test_boot; H9 H17 N01 test_crash;
-H10 H22 N22 test_lifecycle; H11 H13 N09 N10 test_concurrency; N12 test_faults;
-N16 test_pool. H7, H14 (cache of lvs), H16, H20, N05, N11 are LVM's or those of
-a mode that does not exist here.
+Elsewhere: H1 N02 N21 test_inuse, test_delete; H2 H3 H5 H18 N03 N04 N13 N14
+test_revisions; H8 H19 test_boot; H9 N01 test_crash; H10 H22 N22
+test_lifecycle; H11 H13 N09 N10 test_concurrency; N12 test_faults; N16
+test_pool.
+
+H4, N05: there is no mode -1, test_bad_keep_is_refused in test_revisions; what
+it leaves, live copies or revisions without a head, stays: test_adoption (lone
+dirty files), test_create (orphaned revisions). H16: retention never takes the
+head, nor a pin: test_revisions. H17: commit-prune in test_crash. H21:
+commit-prune in test_faults, and revisions that are in use in test_inuse.
+
+Of LVM alone: H7 test_thin_hazards; H14 (cache of lvs) test_thin_admin; H20
+test_thin_limits; N11 test_thin_names.
 """
 
 import fcntl
@@ -18,6 +26,7 @@ import libvirt
 import pytest
 
 from filesystems import MKFS, run
+from locales import danish, speaks_danish
 from pools import MIB, pattern, refused, snapshot_of
 from reflinkpool import ReflinkPool
 from users import qemu
@@ -199,9 +208,10 @@ def wrapped(daemon):
     daemon.restart()
 
 
-def test_n19_foreign_locale(pool, wrapped):
+def test_n19_foreign_locale(pool, wrapped, tmp_path):
     """N19: LC_ALL=da_DK in the environment."""
-    wrapped("env LC_ALL=da_DK.UTF-8 LANGUAGE=da TZ=Asia/Kathmandu")
+    wrapped(danish(tmp_path) + " TZ=Asia/Kathmandu")
+    assert speaks_danish(pool.daemon.pid)
     pool.begin()
     pool.create("å", content="one")
     pool.cycle("å", "two")

@@ -9,8 +9,9 @@ import pytest
 from crashrig import differences, view
 from disks import SHIFT, shifted
 from filesystems import MIB, run
-from logwrites import Log, LogWrites, apply, flushes
-from operations import BY_NAME
+from logwrites import Log, LogWrites, flushes, replayed, some_of
+from operations import BY_NAME, Operation
+from pools import pattern
 from thincrash import by_content
 from thinpool import ThinPool
 from volumegroup import VolumeGroup, lvm
@@ -18,7 +19,31 @@ from volumegroup import VolumeGroup, lvm
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 SIZE = 256 * MIB
-MOST_POINTS = 8
+
+
+def write_and_commit(pool):
+    """What a machine wrote last, and never told a disk to keep."""
+    fd = os.open(pool.device("a@live"), os.O_WRONLY)
+    try:
+        os.pwrite(fd, pattern("unsynced"), 0)
+    finally:
+        os.close(fd)
+    pool.commit("a")
+
+
+def half_written(seen, before, after):
+    """Before the switch the live copy may have anything, and nothing else."""
+    del after
+    live = "a@live"
+    return seen.keys() == before.keys() and all(
+        seen[k] == before[k] for k in seen if k != live)
+
+
+OPERATIONS = {name: BY_NAME[name] for name in (
+    "start", "commit-prune", "commit-staged", "revert", "upload", "wipe")}
+OPERATIONS["commit-unsynced"] = Operation(
+    "commit-unsynced", BY_NAME["commit"].prepare, write_and_commit,
+    half_written)
 
 
 def logged_run(disks, daemon, operation):
@@ -46,44 +71,17 @@ def logged_run(disks, daemon, operation):
     return pool, log, before, after
 
 
-def images(disks, log, wanted):
-    """A disk with what is there after each of these entries."""
-    base = os.path.join(disks.folder, "base")
-    with open(base, "wb") as file:
-        file.truncate(SIZE)
-    fd = os.open(base, os.O_RDWR)
-    try:
-        for number, entry in enumerate(Log(log)):
-            apply(fd, *entry)
-            if number in wanted:
-                copy = f"{base}-{number}"
-                run("cp", "--sparse=always", base, copy)
-                yield number, disks.attach(copy, offset=SHIFT)
-    finally:
-        os.close(fd)
-        os.unlink(base)
-
-
-def some_of(points):
-    """Not more than can be looked at, with the first and the last."""
-    if len(points) <= MOST_POINTS:
-        return points
-    step = (len(points) - 1) / (MOST_POINTS - 1)
-    return sorted({points[round(i * step)] for i in range(MOST_POINTS)})
-
-
 @pytest.mark.timeout_seconds(1800)
-@pytest.mark.parametrize("name", ["start", "commit-prune", "revert", "upload",
-                                  "wipe"])
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_loss_of_power(disks, daemon, name):
     """Section 6: the state after each flush is old or new, complete."""
-    operation = BY_NAME[name]
+    operation = OPERATIONS[name]
     pool, log, before, after = logged_run(disks, daemon, operation)
     points = some_of(flushes(Log(log), "begin", "end"))
     assert points, "no flushes were seen"
     failures = []
     try:
-        for number, disk in images(disks, log, points):
+        for number, disk in replayed(disks, log, SIZE, points, SHIFT):
             daemon.restart()
             pool.group.device = disk
             try:
