@@ -7,6 +7,7 @@ import re
 
 from .thin_group import CAPACITY, GROUP
 from .thin_lvm import Commands, settle
+from .thin_scale import full_report
 from .thin_trace import Trace
 
 # At most so many processes of lvm.
@@ -76,7 +77,8 @@ def compare_commands(pool, seen, report):
               "commit with prune": [commands.snapshot("volume", "x", heads, ("a", "b")),
                                     commands.merge("volume-snap"),
                                     commands.remove("volume-1-back")],
-              "discard": [commands.remove("volume-snap")]}
+              "discard": [commands.remove("volume-snap")],
+              "refresh": [full_report(pool.disk)]}
     other = [what for what, lines in wanted.items()
              if [masked(words[1:]) for words in seen[what].commands]
              != [masked(words) for words in lines]]

@@ -7,10 +7,12 @@ from .thin_group import GROUP
 from .thin_lvm import Commands, Qubes, lvm
 from .thin_trace import Trace
 
-# What the pool type asks for (storage_thin_report.h); the trace tells if it changes.
+# What the pool type asks for (storage_thin_report.h); that it still does is
+# checked where its processes are counted.
 REPORT_VG = "vg_extent_size,vg_mda_free"
 REPORT_PV = "pv_name"
-REPORT_SEG = "lv_name,lv_uuid,lv_size,origin,pool_lv,lv_tags,segtype,thin_id,lv_merging,lv_metadata_size"
+REPORT_SEG = ("lv_name,lv_uuid,lv_size,origin,pool_lv,lv_tags,segtype,thin_id,transaction_id,lv_merging,"
+              "lv_metadata_size")
 REPORT = "bare `lvm fullreport`"
 LVS = "`lvs` as Qubes' driver"
 # lvm may ask about a few devices whatever there is, but not about each LV.
@@ -18,11 +20,12 @@ PER_LV = 0.1
 
 
 def full_report(device):
-    lvm("fullreport", "--devices", device, "--all", "--reportformat", "json", "--units", "b",
-        "--nosuffix", "--configreport", "vg", "-o", REPORT_VG, "--configreport", "pv",
-        "-o", REPORT_PV, "--configreport", "seg", "-o", REPORT_SEG,
-        "--configreport", "lv", "-o", "lv_name", "-S", "lv_name=",
-        "--configreport", "pvseg", "-o", "pvseg_start", "-S", "pv_name=", GROUP)
+    """The command of a refresh (storage_thin_lvm.c)."""
+    return ["fullreport", "--devices", device, "--all", "--reportformat", "json", "--units", "b",
+            "--nosuffix", "--configreport", "vg", "-o", REPORT_VG, "--configreport", "pv",
+            "-o", REPORT_PV, "--configreport", "seg", "-o", REPORT_SEG,
+            "--configreport", "lv", "-o", "lv_name", "-S", "lv_name=",
+            "--configreport", "pvseg", "-o", "pvseg_start", "-S", "pv_name=", GROUP]
 
 
 def measure(pool, rounds):
@@ -30,7 +33,7 @@ def measure(pool, rounds):
     theirs = Qubes(GROUP, "nothing", 0)
     turns = Turns()
     for number in range(rounds + 1):
-        sides = [(API, pool.handle.refresh), (REPORT, lambda: full_report(pool.disk)),
+        sides = [(API, pool.handle.refresh), (REPORT, lambda: lvm(*full_report(pool.disk))),
                  (LVS, theirs.report)]
         for side, function in turns.order(sides):
             turns.take("refresh", side, function)
