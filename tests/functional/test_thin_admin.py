@@ -251,3 +251,11 @@ def test_files_of_the_daemon_do_not_reach_lvm(pool, spy):
     pool.cycle("a", "two")
     assert spy.commands()
     assert "leaked" not in pool.daemon.log()[before:]
+
+
+def test_no_file_is_closed_twice(pool):
+    """Another thread's file could have its number by then."""
+    before = len(pool.daemon.log())
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    assert "invalid fd" not in pool.daemon.log()[before:]

@@ -175,9 +175,8 @@ virStorageBackendQubesThinRefresh(virStoragePoolObj *obj)
     g_autoptr(virStorageRevContext) ctx = virStorageRevContextNew(def);
     g_autoptr(virStorageThinScan) scan = NULL;
 
-    if (!pool->pvs && virStorageThinAwaitOrphans(ctx) < 0)
-        return -1;
-    if (!(scan = virStorageBackendQubesThinScan(ctx, pool->starting)))
+    if (virStorageThinAwaitOrphans(ctx) < 0 ||
+        !(scan = virStorageBackendQubesThinScan(ctx, pool->starting)))
         return -1;
 
     pool->starting = false;

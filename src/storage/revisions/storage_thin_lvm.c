@@ -23,6 +23,7 @@
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
+#include "virthread.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -36,8 +37,12 @@ VIR_LOG_INIT("storage.storage_thin_lvm");
 #define NO_MONITORING NO_ARCHIVE " activation/monitoring=0"
 
 /* Commands of a daemon that was killed go on. The longest that a pool start waits for them. */
-#define ORPHANS_PATIENCE_MS (60 * 1000)
+#define ORPHANS_PATIENCE_MS (30 * 1000)
 #define ORPHANS_PAUSE_MS 50
+
+/* The volume groups in which nobody is at work but this daemon. */
+static virMutex mutex = VIR_MUTEX_INITIALIZER;
+static GHashTable *taken;
 
 
 /* Opens the file that each command that changes the volume group has as its standard input, and with it a shared lock of
@@ -63,28 +68,52 @@ virStorageThinHoldLock(virCommand *cmd,
         VIR_FORCE_CLOSE(fd);
         return;
     }
-    virCommandSetInputFD(cmd, fd);
-    virCommandPassFD(cmd, fd, VIR_COMMAND_PASS_FD_CLOSE_PARENT);
+    virCommandSetInputFD(cmd, fd); /* closed when the command has run */
+}
+
+
+/* Is the volume group known to be this daemon's alone? Says so from now on, if @take. */
+static bool
+virStorageThinIsTaken(const char *vg,
+                      bool take)
+{
+    bool ret = false;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        if (!taken)
+            taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        if (take)
+            g_hash_table_add(taken, g_strdup(vg));
+        ret = g_hash_table_contains(taken, vg);
+    }
+    return ret;
 }
 
 
 /**
  * virStorageThinAwaitOrphans:
- * @ctx: pool of which this daemon has seen nothing yet
+ * @ctx: pool
  *
- * Waits for the commands of an earlier daemon: what one of them is about to do would be taken for what it has not done.
+ * Waits for the commands of an earlier daemon, before this one looks at a volume group for the first time: what one of
+ * them is about to do would be taken for what it has not done.
  *
  * Returns 0, or -1 with an error when they take too long
  */
 int
 virStorageThinAwaitOrphans(const virStorageRevContext *ctx)
 {
-    VIR_AUTOCLOSE fd = virStorageThinOpenLock(ctx);
+    VIR_AUTOCLOSE fd = -1;
     unsigned int waited;
 
+    if (virStorageThinIsTaken(ctx->vg, false))
+        return 0;
+
+    fd = virStorageThinOpenLock(ctx);
     for (waited = 0; waited < ORPHANS_PATIENCE_MS; waited += ORPHANS_PAUSE_MS) {
-        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+            virStorageThinIsTaken(ctx->vg, true);
             return 0;
+        }
         g_usleep(ORPHANS_PAUSE_MS * 1000);
     }
     virReportError(VIR_ERR_OPERATION_FAILED,
@@ -127,15 +156,6 @@ virStorageThinCommand(const virStorageRevContext *ctx,
 }
 
 
-static void
-virStorageThinAddChange(virCommand *cmd,
-                        const virStorageRevContext *ctx)
-{
-    virCommandAddArgList(cmd, "-qq", "--yes", "--config", NO_MONITORING, NULL);
-    virStorageThinHoldLock(cmd, ctx);
-}
-
-
 /* As virStorageThinCommand, for one that changes something and asks no questions. */
 static virCommand *
 virStorageThinChange(const virStorageRevContext *ctx,
@@ -143,7 +163,7 @@ virStorageThinChange(const virStorageRevContext *ctx,
 {
     virCommand *cmd = virStorageThinCommand(ctx, subcommand);
 
-    virStorageThinAddChange(cmd, ctx);
+    virCommandAddArgList(cmd, "-qq", "--yes", "--config", NO_MONITORING, NULL);
     return cmd;
 }
 
@@ -151,12 +171,11 @@ virStorageThinChange(const virStorageRevContext *ctx,
 /* Likewise, but it looks at all devices. lvremove and lvchange work on a volume group of which disks are missing, and
  * write that these are: one that the group has got since the last refresh must not be missed. All others refuse. */
 static virCommand *
-virStorageThinChangeOfWhole(const virStorageRevContext *ctx,
-                            const char *subcommand)
+virStorageThinChangeOfWhole(const char *subcommand)
 {
     virCommand *cmd = virStorageThinCommandNew(subcommand);
 
-    virStorageThinAddChange(cmd, ctx);
+    virCommandAddArgList(cmd, "-qq", "--yes", "--config", NO_MONITORING, NULL);
     return cmd;
 }
 
@@ -200,6 +219,17 @@ virStorageThinCommandRun(virCommand *cmd,
     else
         virReportError(code, _("'%1$s': LVM says: %2$s"), subject, message);
     return -1;
+}
+
+
+/* As virStorageThinCommandRun, for what changes the volume group, and is not to be taken for undone by a later daemon. */
+static int
+virStorageThinChangeRun(const virStorageRevContext *ctx,
+                        virCommand *cmd,
+                        const char *subject)
+{
+    virStorageThinHoldLock(cmd, ctx);
+    return virStorageThinCommandRun(cmd, subject);
 }
 
 
@@ -315,7 +345,7 @@ virStorageThinSnapshot(const virStorageRevContext *ctx,
     virStorageThinAddActivation(cmd, ctx, active);
     virCommandAddArgList(cmd, "--name", lv, NULL);
     virStorageThinCommandAddLV(cmd, ctx, origin);
-    return virStorageThinCommandRun(cmd, lv);
+    return virStorageThinChangeRun(ctx, cmd, lv);
 }
 
 
@@ -338,7 +368,7 @@ virStorageThinBlank(const virStorageRevContext *ctx,
         return -1;
     virStorageThinAddActivation(cmd, ctx, active);
     virCommandAddArgList(cmd, "--name", lv, ctx->vg, NULL);
-    return virStorageThinCommandRun(cmd, lv);
+    return virStorageThinChangeRun(ctx, cmd, lv);
 }
 
 
@@ -352,7 +382,7 @@ virStorageThinRename(const virStorageRevContext *ctx,
 
     virStorageThinCommandAddLV(cmd, ctx, from);
     virStorageThinCommandAddLV(cmd, ctx, to);
-    return virStorageThinCommandRun(cmd, from);
+    return virStorageThinChangeRun(ctx, cmd, from);
 }
 
 
@@ -363,12 +393,12 @@ virStorageThinRemove(const virStorageRevContext *ctx,
                      const char *subject)
 {
     /* # lvm lvremove -qq --yes --force vg/vm-work-private-1763700000-back */
-    g_autoptr(virCommand) cmd = virStorageThinChangeOfWhole(ctx, "lvremove");
+    g_autoptr(virCommand) cmd = virStorageThinChangeOfWhole("lvremove");
 
     virCommandAddArg(cmd, "--force");
     for (; *lvs; lvs++)
         virStorageThinCommandAddLV(cmd, ctx, *lvs);
-    return virStorageThinCommandRun(cmd, subject);
+    return virStorageThinChangeRun(ctx, cmd, subject);
 }
 
 
@@ -389,7 +419,7 @@ virStorageThinMerge(const virStorageRevContext *ctx,
 
     virCommandAddArg(cmd, "--merge");
     virStorageThinCommandAddLV(cmd, ctx, lv);
-    return virStorageThinCommandRun(cmd, lv);
+    return virStorageThinChangeRun(ctx, cmd, lv);
 }
 
 
@@ -445,7 +475,7 @@ virStorageThinResize(const virStorageRevContext *ctx,
     virCommandAddArg(cmd, "--size");
     virCommandAddArgFormat(cmd, "%llub", to);
     virStorageThinCommandAddLV(cmd, ctx, lv);
-    return virStorageThinCommandRun(cmd, lv);
+    return virStorageThinChangeRun(ctx, cmd, lv);
 }
 
 
@@ -482,7 +512,7 @@ virStorageThinTag(const virStorageRevContext *ctx,
                   const virStorageRevMeta * const *metas)
 {
     /* # lvm lvchange -qq --yes --deltag 'libvirt=1&g=1' --addtag 'libvirt=1&g=2' vg/vm-work-private */
-    g_autoptr(virCommand) cmd = virStorageThinChangeOfWhole(ctx, "lvchange");
+    g_autoptr(virCommand) cmd = virStorageThinChangeOfWhole("lvchange");
     g_autoptr(GPtrArray) tags = g_ptr_array_new_with_free_func(g_free);
     bool changed;
 
@@ -498,7 +528,7 @@ virStorageThinTag(const virStorageRevContext *ctx,
     changed = virStorageThinAddTags(cmd, "--deltag", state->tags, (char **) tags->pdata);
     changed |= virStorageThinAddTags(cmd, "--addtag", (char **) tags->pdata, state->tags);
     virStorageThinCommandAddLV(cmd, ctx, state->file);
-    if (changed && virStorageThinCommandRun(cmd, state->file) < 0)
+    if (changed && virStorageThinChangeRun(ctx, cmd, state->file) < 0)
         return -1;
 
     g_strfreev(state->tags);
