@@ -127,6 +127,22 @@ testTargetIsNotMadeLonger(void)
 }
 
 
+/* The source has grown since its size was read. */
+static void
+testTargetIsTooShort(void)
+{
+    VIR_AUTOCLOSE from = makeHole(SIZE);
+    VIR_AUTOCLOSE to = makeHole(UNIT);
+
+    putBlock(from, 2 * UNIT, 'a');
+    g_assert_cmpint(virStorageRevCopyData(from, to, 0), ==, -1);
+    g_assert_cmpint(errno, ==, ENOSPC);
+    g_assert_cmpint(virStorageRevCopyData(from, to, UNIT), ==, -1);
+    g_assert_cmpint(errno, ==, ENOSPC);
+    g_assert_cmpint(lseek(to, 0, SEEK_END), ==, UNIT);
+}
+
+
 static void
 testEmpty(void)
 {
@@ -149,6 +165,7 @@ main(int argc,
     g_test_add_func("/copy/whole-units", testWholeUnitsAreWritten);
     g_test_add_func("/copy/last-unit", testLastUnitIsWritten);
     g_test_add_func("/copy/target-is-not-made-longer", testTargetIsNotMadeLonger);
+    g_test_add_func("/copy/target-is-too-short", testTargetIsTooShort);
     g_test_add_func("/copy/empty", testEmpty);
 
     return g_test_run();

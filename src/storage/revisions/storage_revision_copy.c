@@ -22,31 +22,25 @@ virStorageRevIsZero(const char *buf,
 }
 
 
-/* Reads @len bytes, or up to the end; what lies behind that is zeros. */
 static int
 virStorageRevReadBlock(int fd,
                        char *buf,
                        size_t len,
                        off_t offset)
 {
-    size_t done = 0;
-
-    while (done < len) {
-        ssize_t got = pread(fd, buf + done, len - done, offset + done);
+    while (len > 0) {
+        ssize_t got = pread(fd, buf, len, offset);
 
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0)
-            return -1;
         if (got == 0)
-            break;
-        done += got;
+            errno = EIO; /* it has become shorter */
+        if (got <= 0)
+            return -1;
+        buf += got;
+        len -= got;
+        offset += got;
     }
-    if (done == 0) {
-        errno = EIO; /* it has become shorter */
-        return -1;
-    }
-    memset(buf + done, 0, len - done);
     return 0;
 }
 
@@ -72,20 +66,23 @@ virStorageRevWriteBlock(int fd,
 }
 
 
-/* Copies what lies between two offsets, and leaves holes where a whole block is zero. */
+/* Copies what lies between two offsets, and leaves holes where a whole block is zero, as is all that lies behind @size. */
 static int
 virStorageRevCopyRange(int from,
                        int to,
                        off_t start,
                        off_t end,
+                       off_t size,
                        char *buf,
                        size_t block)
 {
     for (; start < end; start += block) {
         size_t len = MIN((off_t) block, end - start);
+        size_t there = MIN((off_t) len, size - start);
 
-        if (virStorageRevReadBlock(from, buf, len, start) < 0)
+        if (virStorageRevReadBlock(from, buf, there, start) < 0)
             return -1;
+        memset(buf + there, 0, len - there);
         if (!virStorageRevIsZero(buf, len) &&
             virStorageRevWriteBlock(to, buf, len, start) < 0)
             return -1;
@@ -140,13 +137,17 @@ virStorageRevCopyData(int from,
 
     if (size < 0 || room < 0)
         return -1;
+    if (room < size) {
+        errno = ENOSPC;
+        return -1;
+    }
 
     for (; data < size && (rc = virStorageRevFindData(from, size, &data, &hole)) > 0; data = hole) {
         if (unit > 0) {
             data -= data % unit;
             hole = MIN((off_t) VIR_ROUND_UP(hole, unit), room);
         }
-        if (virStorageRevCopyRange(from, to, data, hole, buf, block) < 0)
+        if (virStorageRevCopyRange(from, to, data, hole, size, buf, block) < 0)
             return -1;
     }
     return data < size ? rc : 0;

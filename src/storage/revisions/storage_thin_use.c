@@ -58,6 +58,55 @@ virStorageThinReadOne(virStorageRevContext *ctx,
 }
 
 
+/* The kernel's own node. udev's links follow what happens to an LV, and may be behind it. */
+static int
+virStorageThinOpenNode(dev_t dev,
+                       int oflags)
+{
+    g_autofree char *path = g_strdup_printf("/dev/dm-%u", minor(dev));
+    VIR_AUTOCLOSE fd = open(path, oflags | O_CLOEXEC);
+    struct stat sb;
+    int ret = fd;
+
+    if (fd < 0 || fstat(fd, &sb) < 0)
+        return -1;
+    if (!S_ISBLK(sb.st_mode) || sb.st_rdev != dev) {
+        errno = ENODEV;
+        return -1;
+    }
+    fd = -1;
+    return ret;
+}
+
+
+/**
+ * virStorageThinOpenDevice:
+ * @ctx: pool
+ * @lv: LV
+ * @oflags: for open(2)
+ *
+ * Returns a file descriptor of the device that the LV is now, or -1 with errno, which is ENOENT when it is not active
+ */
+int
+virStorageThinOpenDevice(virStorageRevContext *ctx,
+                         const char *lv,
+                         int oflags)
+{
+    virStorageThinDevice device;
+
+    if (virStorageThinReadOne(ctx, lv, &device) < 0) {
+        virResetLastError();
+        errno = EIO;
+        return -1;
+    }
+    if (!device.active) {
+        errno = ENOENT;
+        return -1;
+    }
+    return virStorageThinOpenNode(device.dev, oflags);
+}
+
+
 /* Can the open file @fd of the process in @procfd be written to? */
 static bool
 virStorageThinFdWrites(int procfd,
@@ -154,9 +203,8 @@ virStorageThinHasReadersOnly(virStorageRevContext *ctx,
                              const virStorageThinDevice *device,
                              const virStorageThinOpeners *openers)
 {
-    g_autofree char *path = g_strdup_printf("/dev/block/%u:%u", major(device->dev), minor(device->dev));
     /* not granted while a file system is mounted from it, or another device lies on it */
-    VIR_AUTOCLOSE exclusive = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+    VIR_AUTOCLOSE exclusive = virStorageThinOpenNode(device->dev, O_RDONLY | O_EXCL);
     virStorageThinDevice now;
 
     /* nobody may have come or gone between the two looks; and there is our own file by now */
@@ -249,9 +297,8 @@ virStorageThinSync(virStorageRevContext *ctx,
                    const char *lv,
                    const char *name)
 {
-    g_autofree char *path = g_strdup_printf("%s/%s", ctx->poolPath, lv);
     /* not for writing: udev would look into the device when it is closed */
-    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC);
+    VIR_AUTOCLOSE fd = virStorageThinOpenDevice(ctx, lv, O_RDONLY);
 
     if (fd < 0 && errno == ENOENT)
         return 0; /* what is not active has nothing in memory */
@@ -312,12 +359,11 @@ void
 virStorageThinMarkFresh(virStorageRevContext *ctx,
                         const char *lv)
 {
-    g_autofree char *path = g_strdup_printf("%s/%s", ctx->poolPath, lv);
-    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC);
+    VIR_AUTOCLOSE fd = virStorageThinOpenDevice(ctx, lv, O_RDONLY);
 
     if (fd < 0 || virStorageThinCountWrites(fd) != 0 ||
         fsetxattr(fd, FRESH_MARK, "fresh", strlen("fresh"), XATTR_CREATE) < 0)
-        VIR_DEBUG("'%s' is not marked: %s", path, g_strerror(errno));
+        VIR_INFO("'%s' is not marked as unwritten: %s", lv, g_strerror(errno));
 }
 
 
@@ -326,8 +372,7 @@ bool
 virStorageThinIsFresh(virStorageRevContext *ctx,
                       const char *lv)
 {
-    g_autofree char *path = g_strdup_printf("%s/%s", ctx->poolPath, lv);
-    VIR_AUTOCLOSE fd = open(path, O_RDONLY | O_CLOEXEC);
+    VIR_AUTOCLOSE fd = virStorageThinOpenDevice(ctx, lv, O_RDONLY);
 
     return fd >= 0 && fgetxattr(fd, FRESH_MARK, NULL, 0) > 0 && virStorageThinCountWrites(fd) == 0;
 }

@@ -29,6 +29,11 @@ virStorageThinSync(virStorageRevContext *ctx,
                    const char *lv,
                    const char *name);
 
+int
+virStorageThinOpenDevice(virStorageRevContext *ctx,
+                         const char *lv,
+                         int oflags);
+
 void
 virStorageThinMarkFresh(virStorageRevContext *ctx,
                         const char *lv);

@@ -90,14 +90,13 @@ virStorageThinOpen(virStorageRevContext *ctx,
                    int oflags,
                    const char *name)
 {
-    g_autofree char *path = g_strdup_printf("%s/%s", ctx->poolPath, lv);
     const char *lvs[] = { lv, NULL };
-    int fd = open(path, oflags | O_CLOEXEC);
+    int fd = virStorageThinOpenDevice(ctx, lv, oflags);
 
     if (fd < 0 && errno == ENOENT) {
         if (virStorageThinActivate(ctx, lvs, true, name) < 0)
             return -1;
-        fd = open(path, oflags | O_CLOEXEC);
+        fd = virStorageThinOpenDevice(ctx, lv, oflags);
     }
     if (fd < 0)
         virReportSystemError(errno, _("cannot open the device of volume '%1$s'"), name);
@@ -163,17 +162,18 @@ virStorageThinCopyInto(virStorageRevContext *ctx,
                        const virStorageRevSource *source,
                        const char *stage)
 {
-    VIR_AUTOCLOSE from = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     VIR_AUTOCLOSE control = virStorageThinControlOpen();
+    VIR_AUTOCLOSE from = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     VIR_AUTOCLOSE to = -1;
     size_t unzeroed;
 
+    if (control < 0)
+        return -1;
     if (from < 0) {
         virReportSystemError(errno, _("cannot open volume '%1$s'"), source->name);
         return -1;
     }
-    if (control < 0 ||
-        (to = virStorageThinOpen(ctx, stage, O_RDWR, source->name)) < 0 ||
+    if ((to = virStorageThinOpen(ctx, stage, O_RDWR, source->name)) < 0 ||
         virStorageThinPoolUnzeroed(control, ctx->vg, ctx->thinPool, &unzeroed) < 0)
         return -1;
     if (virStorageRevCopyData(from, to, unzeroed) < 0 || fsync(to) < 0) {
