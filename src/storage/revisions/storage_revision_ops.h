@@ -150,8 +150,8 @@ struct _virStorageRevOps {
     /* removes what was not committed, and frees it */
     void (*stagingEnd)(virStorageRevStaging *staging);
 
-    /* what the volume consists of, read anew and brought in line after an operation that failed, with the volume's lock
-     * held; NULL with an error */
+    /* what the volume consists of, read anew after an operation that failed, with the volume's lock held; what that has
+     * left may be removed. NULL with an error */
     virStorageRevFamily *(*read)(virStorageRevContext *ctx,
                                  const char *volume);
     /* capacity, allocation and available of the pool, read anew; called with the pool locked */

@@ -353,6 +353,7 @@ virStorageThinPoolBringUp(virStorageRevContext *ctx,
     if (virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status) > 0) {
         VIR_WARN("some volumes of pool '%s' are not active: %s", ctx->poolName, err->message);
         g_clear_pointer(&err, virFreeError);
+        virResetLastError();
         return 0;
     }
     virErrorRestore(&err);

@@ -132,28 +132,35 @@ virStorageThinIsUnfinished(virStorageRevFamily *family,
 }
 
 
-/* Returns whether the family is not up to date any more. */
-static bool
-virStorageThinRecoverRevisions(virStorageRevContext *ctx,
-                               virStorageRevFamily *family)
+/* Removes the revisions that were made for merges that never came. */
+static int
+virStorageThinRecoverUnfinished(virStorageRevContext *ctx,
+                                virStorageRevFamily *family)
 {
     g_autoptr(GPtrArray) unfinished = g_ptr_array_new();
-    size_t left;
     size_t i;
 
-    if (!family->head)
-        return false;
     for (i = 0; i < family->revisions->len; i++) {
         virStorageRevState *state = g_ptr_array_index(family->revisions, i);
 
         if (virStorageThinIsUnfinished(family, state) && !virStorageThinIsOpen(ctx, state->file))
             g_ptr_array_add(unfinished, state);
     }
-    if (virStorageThinRemoveRevisions(ctx, family, unfinished) == 0 &&
-        ((left = virStorageRevFamilyPruneLeft(family)) == 0 || virStorageThinPrune(ctx, family, left) == 0))
-        return false;
-    virStorageThinRecoverFailed(ctx, family->volume);
-    return true;
+    return virStorageThinRemoveRevisions(ctx, family, unfinished);
+}
+
+
+static void
+virStorageThinRecoverRevisions(virStorageRevContext *ctx,
+                               virStorageRevFamily *family)
+{
+    size_t left;
+
+    if (!family->head)
+        return;
+    if (virStorageThinRecoverUnfinished(ctx, family) < 0 ||
+        ((left = virStorageRevFamilyPruneLeft(family)) > 0 && virStorageThinPrune(ctx, family, left) < 0))
+        virStorageThinRecoverFailed(ctx, family->volume);
 }
 
 
@@ -206,7 +213,8 @@ virStorageThinRecoverFamily(virStorageRevContext *ctx,
         return true;
     if (poolStart)
         virStorageThinRecoverLive(ctx, family);
-    return virStorageThinRecoverRevisions(ctx, family);
+    virStorageThinRecoverRevisions(ctx, family);
+    return false; /* the family is in line, or as near to that as can be */
 }
 
 
@@ -215,8 +223,8 @@ virStorageThinRecoverFamily(virStorageRevContext *ctx,
  * @ctx: pool
  * @volume: name; the caller has its lock
  *
- * Brings one volume in line with what LVM has of it, as a refresh would: an LVM command that fails may have done its work
- * all the same.
+ * Reads a volume after an operation that failed. LVM may have failed before a merge, or after it: only now can be told
+ * whether the revision that was made for it is one.
  *
  * Returns what there is of the volume then, or NULL with an error
  */
@@ -227,11 +235,9 @@ virStorageThinRecoverVolume(virStorageRevContext *ctx,
     bool merging;
     g_autoptr(virStorageRevFamily) family = virStorageThinScanVolume(ctx, volume, &merging);
 
-    if (!family || merging)
-        return g_steal_pointer(&family);
-    if (!virStorageThinRecoverHead(ctx, family) && !virStorageThinRecoverRevisions(ctx, family))
-        return g_steal_pointer(&family);
-    return virStorageThinScanVolume(ctx, volume, &merging);
+    if (family && family->head && !merging && virStorageThinRecoverUnfinished(ctx, family) < 0)
+        virStorageThinRecoverFailed(ctx, volume);
+    return g_steal_pointer(&family);
 }
 
 

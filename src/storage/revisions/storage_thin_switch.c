@@ -253,8 +253,10 @@ virStorageThinSwitchByRename(virStorageThinSwitch *sw,
     }
     if (virStorageThinTag(sw->ctx, next, metas) < 0)
         return -1;
-    if (former && virStorageThinRename(sw->ctx, former->file, back) < 0)
+    if (former && virStorageThinRename(sw->ctx, former->file, back) < 0) {
+        virStorageThinRenameBack(sw, back); /* if it was renamed all the same */
         return -1;
+    }
     if (virStorageThinRename(sw->ctx, next->file, sw->family->volume) < 0) {
         if (former)
             virStorageThinRenameBack(sw, back);
