@@ -175,7 +175,7 @@ def test_hang_ends_with_what_the_kernel_said():
 
 
 def test_failure_of_the_kernel_is_told():
-    done = run("sh", "-c", "echo before; echo c >/proc/sysrq-trigger; sleep 1000")
+    done = run("sh", "-c", "echo before; sleep 2; echo c >/proc/sysrq-trigger; sleep 1000")
     assert done.stdout == b"before\n"
     assert done.returncode == 125
     assert b"the guest's kernel failed: sysrq triggered crash" in done.stderr

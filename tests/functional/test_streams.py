@@ -519,6 +519,8 @@ def test_upload_in_place_ends_with_an_event(pool, tmp_path):
     """Stock: so it is with a live copy, and the pool's sizes are new."""
     pool.create("a", 16 * MIB)
     pool.start("a")
+    os.sync()
+    pool.refresh()
     before = pool.virt.info()[2]
     with refresh_events(pool, tmp_path) as events:
         stream = upload(pool, "a@live", os.urandom(16 * MIB), finish=False)

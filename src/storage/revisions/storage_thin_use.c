@@ -34,6 +34,9 @@ VIR_LOG_INIT("storage.storage_thin_use");
 #define STAT_MAX 1024
 #define COMM_MAX 64
 
+/* No sector is larger. */
+#define BLOCK 4096
+
 /* On the device's node, which is gone with the device: it says that all that was written since the LV was made was
  * written to this device, and is counted in its statistics. */
 #define FRESH_MARK "trusted.libvirt.storage"
@@ -310,47 +313,61 @@ virStorageThinSync(virStorageRevContext *ctx,
 }
 
 
-/* Does the kernel keep statistics of the device now? An administrator may have told it not to. */
-static bool
-virStorageThinCountsRequests(dev_t dev)
-{
-    g_autofree char *file = g_strdup_printf("/sys/dev/block/%u:%u/queue/iostats", major(dev), minor(dev));
-    g_autofree char *text = NULL;
-
-    return virFileReadAllQuiet(file, STAT_MAX, &text) > 0 && *text == '1';
-}
+/* What a device has done since it was made. */
+typedef struct _virStorageThinTraffic virStorageThinTraffic;
+struct _virStorageThinTraffic {
+    unsigned long long reads;
+    unsigned long long changed; /* sectors written and discarded */
+};
 
 
-/* Returns how many sectors of the device have been written or discarded, or -1 where that is not known. */
-static long long
-virStorageThinCountWrites(int fd)
+/* Returns 0, or -1 where nothing is known. */
+static int
+virStorageThinReadTraffic(int fd,
+                          virStorageThinTraffic *traffic)
 {
     g_autofree char *file = NULL;
     g_autofree char *text = NULL;
     g_auto(GStrv) words = NULL;
-    unsigned long long written = 0;
-    unsigned long long discarded = 0;
+    unsigned long long numbers[14];
     struct stat sb;
     size_t n = 0;
     size_t i;
 
-    if (fstat(fd, &sb) < 0 || !S_ISBLK(sb.st_mode) || !virStorageThinCountsRequests(sb.st_rdev))
+    if (fstat(fd, &sb) < 0 || !S_ISBLK(sb.st_mode))
         return -1;
     file = g_strdup_printf("/sys/dev/block/%u:%u/stat", major(sb.st_rdev), minor(sb.st_rdev));
     if (virFileReadAllQuiet(file, STAT_MAX, &text) < 0)
         return -1;
 
-    /* The seventh and fourteenth numbers (Documentation/block/stat.rst). Not the requests: a flush is one, too. */
     words = g_strsplit_set(text, " \n", -1);
-    for (i = 0; words[i]; i++) {
-        if (!*words[i])
-            continue;
-        n++;
-        if ((n == 7 && virStrToLong_ull(words[i], NULL, 10, &written) < 0) ||
-            (n == 14 && virStrToLong_ull(words[i], NULL, 10, &discarded) < 0))
+    for (i = 0; words[i] && n < G_N_ELEMENTS(numbers); i++) {
+        if (*words[i] && virStrToLong_ull(words[i], NULL, 10, &numbers[n++]) < 0)
             return -1;
     }
-    return n < 14 ? -1 : (long long) (written + discarded);
+    if (n < G_N_ELEMENTS(numbers))
+        return -1;
+    /* Documentation/block/stat.rst. Not the requests that write: a flush is one, too. */
+    traffic->reads = numbers[0];
+    traffic->changed = numbers[6] + numbers[13];
+    return 0;
+}
+
+
+/* Is what is done to the device counted? An administrator may have switched that off; only a read shows what kernels make
+ * of the setting. @fd is open with O_DIRECT. */
+static bool
+virStorageThinCountsRequests(int fd)
+{
+    g_autofree void *block = NULL;
+    virStorageThinTraffic before;
+    virStorageThinTraffic after;
+
+    return posix_memalign(&block, BLOCK, BLOCK) == 0 &&
+        virStorageThinReadTraffic(fd, &before) == 0 &&
+        pread(fd, block, BLOCK, 0) == BLOCK &&
+        virStorageThinReadTraffic(fd, &after) == 0 &&
+        after.reads > before.reads;
 }
 
 
@@ -360,8 +377,9 @@ virStorageThinMarkFresh(virStorageRevContext *ctx,
                         const char *lv)
 {
     VIR_AUTOCLOSE fd = virStorageThinOpenDevice(ctx, lv, O_RDONLY);
+    virStorageThinTraffic traffic;
 
-    if (fd < 0 || virStorageThinCountWrites(fd) != 0 ||
+    if (fd < 0 || virStorageThinReadTraffic(fd, &traffic) < 0 || traffic.changed > 0 ||
         fsetxattr(fd, FRESH_MARK, "fresh", strlen("fresh"), XATTR_CREATE) < 0)
         VIR_INFO("'%s' is not marked as unwritten: %s", lv, g_strerror(errno));
 }
@@ -372,7 +390,9 @@ bool
 virStorageThinIsFresh(virStorageRevContext *ctx,
                       const char *lv)
 {
-    VIR_AUTOCLOSE fd = virStorageThinOpenDevice(ctx, lv, O_RDONLY);
+    VIR_AUTOCLOSE fd = virStorageThinOpenDevice(ctx, lv, O_RDONLY | O_DIRECT);
+    virStorageThinTraffic traffic;
 
-    return fd >= 0 && fgetxattr(fd, FRESH_MARK, NULL, 0) > 0 && virStorageThinCountWrites(fd) == 0;
+    return fd >= 0 && fgetxattr(fd, FRESH_MARK, NULL, 0) > 0 && virStorageThinCountsRequests(fd) &&
+        virStorageThinReadTraffic(fd, &traffic) == 0 && traffic.changed == 0;
 }
