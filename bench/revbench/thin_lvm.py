@@ -35,12 +35,14 @@ def lvm(*words):
 class Commands:
     """Command lines of the pool type, in a volume group on one device."""
 
-    def __init__(self, group, device, heads_active):
+    def __init__(self, group, device, heads_active, restricted=False):
         self.group, self.device, self.heads_active = group, device, heads_active
+        # All of them, as a shell of LVM's needs it, which does not look again.
+        self.restricted = restricted
 
     def _change(self, subcommand):
         # These two would go on with a disk missing that was added meanwhile.
-        whole = subcommand in ("lvremove", "lvchange")
+        whole = subcommand in ("lvremove", "lvchange") and not self.restricted
         return [subcommand] + ([] if whole else ["--devices", self.device]) + [
             "-qq", "--yes", "--config", CONFIG]
 

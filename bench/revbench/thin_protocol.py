@@ -72,7 +72,8 @@ def measure(pool, rounds, log):
     ways = {}
     for number, way in enumerate((RENAMES, MERGE_TAG, MERGE)):
         for suffix, runner in (("", one_by_one), (SHELL, in_one_shell)):
-            volume = Volume(commands, "way%d%s" % (number, "s" if suffix else ""), way)
+            own = Commands(GROUP, pool.disk, pool.heads_active, restricted=bool(suffix))
+            volume = Volume(own, "way%d%s" % (number, "s" if suffix else ""), way)
             make_bare(commands, "source", volume.volume, FIRST_ID)
             ways[way + suffix] = (volume, runner)
     if not pool.heads_active:
