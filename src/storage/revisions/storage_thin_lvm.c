@@ -156,15 +156,21 @@ virStorageThinCommand(const virStorageRevContext *ctx,
 }
 
 
-/* As virStorageThinCommand, for one that changes something and asks no questions. */
+/* Makes @cmd, which it returns, one that changes something and asks no questions. */
+static virCommand *
+virStorageThinAddChange(virCommand *cmd)
+{
+    virCommandAddArgList(cmd, "-qq", "--yes", "--config", NO_MONITORING, NULL);
+    return cmd;
+}
+
+
+/* As virStorageThinCommand, for a change. */
 static virCommand *
 virStorageThinChange(const virStorageRevContext *ctx,
                      const char *subcommand)
 {
-    virCommand *cmd = virStorageThinCommand(ctx, subcommand);
-
-    virCommandAddArgList(cmd, "-qq", "--yes", "--config", NO_MONITORING, NULL);
-    return cmd;
+    return virStorageThinAddChange(virStorageThinCommand(ctx, subcommand));
 }
 
 
@@ -173,10 +179,7 @@ virStorageThinChange(const virStorageRevContext *ctx,
 static virCommand *
 virStorageThinChangeOfWhole(const char *subcommand)
 {
-    virCommand *cmd = virStorageThinCommandNew(subcommand);
-
-    virCommandAddArgList(cmd, "-qq", "--yes", "--config", NO_MONITORING, NULL);
-    return cmd;
+    return virStorageThinAddChange(virStorageThinCommandNew(subcommand));
 }
 
 
