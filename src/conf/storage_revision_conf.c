@@ -8,6 +8,8 @@
 
 #include <config.h>
 
+#include <libxml/xpathInternals.h>
+
 #include "storage_revision_conf.h"
 
 #include "storage_revision_name.h"
@@ -26,6 +28,11 @@ VIR_ENUM_IMPL(virStorageRevFspoolFormat,
               VIR_STORAGE_REV_FSPOOL_LAST,
               "auto", "nfs",
               "ext4", "xfs", "btrfs",
+);
+
+VIR_ENUM_IMPL(virStorageRevQuotaMode,
+              VIR_STORAGE_REV_QUOTA_LAST,
+              "full", "simple",
 );
 
 
@@ -75,6 +82,7 @@ virStorageRevPoolFree(void *data)
     g_strfreev(pool->pvs);
     g_free(pool->sourcePool);
     g_free(pool->sourceVolume);
+    g_strfreev(pool->mountOptions);
     g_free(pool);
 }
 
@@ -191,6 +199,53 @@ virStorageRevPoolParseFspoolVolume(virStoragePoolDef *def,
 }
 
 
+static int
+virStorageRevPoolParseQuota(virStorageRevPool *pool,
+                            xmlNodePtr node)
+{
+    unsigned int mode = VIR_STORAGE_REV_QUOTA_FULL;
+    int rc;
+
+    if (!node)
+        return 0;
+    if (virXMLPropTristateBool(node, "required", VIR_XML_PROP_NONE, &pool->quotaRequired) < 0 ||
+        (rc = virXMLPropEnum(node, "mode", virStorageRevQuotaModeTypeFromString,
+                             VIR_XML_PROP_NONE, &mode)) < 0)
+        return -1;
+
+    pool->quotaMode = mode;
+    pool->hasQuotaMode = rc > 0;
+    return 0;
+}
+
+
+/* One option each; a comma would smuggle in another one. */
+static int
+virStorageRevPoolParseMountOptions(virStorageRevPool *pool,
+                                   xmlXPathContextPtr ctxt)
+{
+    g_autofree xmlNodePtr *nodes = NULL;
+    size_t i;
+    int n;
+
+    xmlXPathRegisterNs(ctxt, BAD_CAST VIR_STORAGE_REV_FS_PREFIX, BAD_CAST VIR_STORAGE_REV_FS_URI);
+    if ((n = virXPathNodeSet("./fs:mount_opts/fs:option", ctxt, &nodes)) <= 0)
+        return n;
+
+    pool->mountOptions = g_new0(char *, n + 1);
+    for (i = 0; i < (size_t) n; i++) {
+        if (!(pool->mountOptions[i] = virXMLPropStringRequired(nodes[i], "name")))
+            return -1;
+        if (strpbrk(pool->mountOptions[i], ",\n") || *pool->mountOptions[i] == '-') {
+            virReportError(VIR_ERR_XML_ERROR,
+                           _("'%1$s' in element 'option' is not one mount option"), pool->mountOptions[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+
 /* The source is a volume of another pool, a directory of a host, or, when there is none, the target itself. */
 static int
 virStorageRevPoolParseFspool(virStoragePoolDef *def,
@@ -198,6 +253,10 @@ virStorageRevPoolParseFspool(virStoragePoolDef *def,
                              xmlXPathContextPtr ctxt)
 {
     xmlNodePtr node = virXPathNode("./source/volume", ctxt);
+
+    if (virStorageRevPoolParseQuota(pool, virXPathNode("./features/quota", ctxt)) < 0 ||
+        virStorageRevPoolParseMountOptions(pool, ctxt) < 0)
+        return -1;
 
     if (node)
         return virStorageRevPoolParseFspoolVolume(def, pool, node);
@@ -318,6 +377,15 @@ virStorageRevPoolFormat(virBuffer *buf,
         virBufferAsprintf(&features, "<reflink required='%s'/>\n",
                           virTristateBoolTypeToString(pool->reflinkRequired));
 
+    if (pool->quotaRequired != VIR_TRISTATE_BOOL_ABSENT || pool->hasQuotaMode) {
+        virBufferAddLit(&features, "<quota");
+        if (pool->quotaRequired != VIR_TRISTATE_BOOL_ABSENT)
+            virBufferAsprintf(&features, " required='%s'", virTristateBoolTypeToString(pool->quotaRequired));
+        if (pool->hasQuotaMode)
+            virBufferAsprintf(&features, " mode='%s'", virStorageRevQuotaModeTypeToString(pool->quotaMode));
+        virBufferAddLit(&features, "/>\n");
+    }
+
     if (pool->keep != VIR_STORAGE_REV_KEEP_UNSET)
         virBufferAsprintf(&revisions, " keep='%d'", pool->keep);
     if (pool->list != VIR_TRISTATE_BOOL_ABSENT)
@@ -397,6 +465,30 @@ virStorageRevPoolFormatFspool(virBuffer *buf,
 
 
 /**
+ * virStorageRevPoolFormatMountOptions:
+ * @buf: where to print
+ * @data: virStorageRevPool
+ *
+ * Prints <fs:mount_opts>, when there are any.
+ *
+ * Returns 0
+ */
+int
+virStorageRevPoolFormatMountOptions(virBuffer *buf,
+                                    void *data)
+{
+    g_auto(virBuffer) options = VIR_BUFFER_INIT_CHILD(buf);
+    virStorageRevPool *pool = data;
+    char **option;
+
+    for (option = pool->mountOptions; option && *option; option++)
+        virBufferEscapeString(&options, "<fs:option name='%s'/>\n", *option);
+    virXMLFormatElement(buf, "fs:mount_opts", NULL, &options);
+    return 0;
+}
+
+
+/**
  * virStorageRevPoolFormatSource:
  * @buf: where to print
  * @def: pool definition
@@ -420,6 +512,29 @@ virStorageRevPoolFormatSource(virBuffer *buf,
 
     virXMLFormatElement(buf, "source", NULL, &source);
     return 1;
+}
+
+
+/**
+ * virStorageRevDiskCheck:
+ * @poolType: type of a pool
+ * @volume: name of a volume of it
+ *
+ * Can the volume be a disk? libvirt would have a directory shown as one with a FAT file system made up for it.
+ *
+ * Returns 0, or -1 with VIR_ERR_CONFIG_UNSUPPORTED reported
+ */
+int
+virStorageRevDiskCheck(int poolType,
+                       const char *volume)
+{
+    if (poolType != VIR_STORAGE_POOL_FSPOOL)
+        return 0;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("volume '%1$s' is a directory, and cannot be a disk: give it to the domain as <filesystem>"),
+                   volume);
+    return -1;
 }
 
 

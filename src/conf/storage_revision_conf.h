@@ -39,6 +39,20 @@ typedef enum {
 
 VIR_ENUM_DECL(virStorageRevFspoolFormat);
 
+/* What counts the space of directories on a Btrfs file system that a pool makes. */
+typedef enum {
+    VIR_STORAGE_REV_QUOTA_FULL,   /* what a tree refers to */
+    VIR_STORAGE_REV_QUOTA_SIMPLE, /* what was written in it; older kernels than 6.7 cannot mount it any more */
+
+    VIR_STORAGE_REV_QUOTA_LAST,
+} virStorageRevQuotaMode;
+
+VIR_ENUM_DECL(virStorageRevQuotaMode);
+
+/* The namespace of <fs:mount_opts>, as libvirt's own pools on file systems have it. */
+#define VIR_STORAGE_REV_FS_PREFIX "fs"
+#define VIR_STORAGE_REV_FS_URI "http://libvirt.org/schemas/storagepool/fs/1.0"
+
 /* Rows of storage_conf.c's table of pool types, in its terms. No part of the source is mandatory for all pools of a
  * type but what virStorageRevPoolParseXML() asks for. */
 #define VIR_STORAGE_REV_POOL_TYPE_INFO \
@@ -70,7 +84,12 @@ VIR_ENUM_DECL(virStorageRevFspoolFormat);
      .poolOptions = { \
          .defaultFormat = VIR_STORAGE_REV_FSPOOL_AUTO, \
          .lastFormat = VIR_STORAGE_REV_FSPOOL_LAST, \
-         .ns = { .free = virStorageRevPoolFree }, \
+         .ns = { \
+             .prefix = VIR_STORAGE_REV_FS_PREFIX, \
+             .uri = VIR_STORAGE_REV_FS_URI, \
+             .format = virStorageRevPoolFormatMountOptions, \
+             .free = virStorageRevPoolFree, \
+         }, \
          .formatFromString = virStorageRevFspoolFormatTypeFromString, \
          .formatToString = virStorageRevFspoolFormatTypeToString, \
      }, \
@@ -106,6 +125,10 @@ struct _virStorageRevPool {
 
     char *sourcePool;                /* fspool: the volume that holds the file system */
     char *sourceVolume;
+    virTristateBool quotaRequired;   /* fspool: refuse limits that nothing enforces */
+    virStorageRevQuotaMode quotaMode;
+    bool hasQuotaMode;
+    char **mountOptions;             /* fspool: names of <fs:mount_opts>, or NULL */
 
     /* What the backend knows about the running pool; not XML. */
     bool starting;                   /* the next refresh is that of a pool start */
@@ -192,6 +215,10 @@ virStorageRevPoolFormat(virBuffer *buf,
                         virStoragePoolDef *def);
 
 int
+virStorageRevPoolFormatMountOptions(virBuffer *buf,
+                                    void *data);
+
+int
 virStorageRevPoolFormatSource(virBuffer *buf,
                               virStoragePoolDef *def);
 
@@ -230,6 +257,10 @@ void
 virStorageRevVolFormatChainEnd(virBuffer *buf,
                                virStoragePoolDef *pool,
                                virStorageVolDef *def);
+
+int
+virStorageRevDiskCheck(int poolType,
+                       const char *volume);
 
 bool
 virStorageRevPoolSourceConflict(virStoragePoolDef *a,

@@ -14,8 +14,8 @@
 
 /* all that there is, in the order in which it is written */
 #define EVERYTHING \
-    "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6" \
-    "&b=7&t=beef&S=1&h=1:2.3&d=10&o=fedora-root#3&o=fedora!26base#1"
+    "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&N=w!20b" \
+    "&b=7&t=beef&S=1&h=1:2.3&d=10&D=1&P=1&o=fedora-root#3&o=fedora!26base#1"
 
 
 static void
@@ -90,7 +90,7 @@ testDropVolumeFacts(void)
 
     parse(EVERYTHING, &meta);
     virStorageRevMetaDropVolumeFacts(&meta);
-    expectFormat(&meta, "1&f=qcow2&g=8&c=1795197600&b=7&t=beef&S=1&h=1:2.3&d=10&o=fedora-root#3&o=fedora!26base#1");
+    expectFormat(&meta, "1&f=qcow2&g=8&c=1795197600&b=7&t=beef&S=1&h=1:2.3&d=10&D=1&P=1&o=fedora-root#3&o=fedora!26base#1");
 }
 
 
@@ -102,7 +102,7 @@ testDropMarks(void)
 
     parse(EVERYTHING, &meta);
     virStorageRevMetaDropMarks(&meta);
-    expectFormat(&meta, "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6"
+    expectFormat(&meta, "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&N=w!20b"
                  "&o=fedora-root#3&o=fedora!26base#1");
 }
 
@@ -116,7 +116,7 @@ testCopyVolumeFacts(void)
     parse(EVERYTHING, &meta);
     parse("1&g=2&n=8a5edab282632444&k=5&b=3&o=other#4", &to);
     virStorageRevMetaCopyVolumeFacts(&to, &meta);
-    expectFormat(&to, "1&g=2&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&b=3&o=other#4");
+    expectFormat(&to, "1&g=2&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&N=w!20b&b=3&o=other#4");
 }
 
 

@@ -16,8 +16,8 @@
 
 /* all that there is, in the order in which it is written */
 #define EVERYTHING \
-    "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6" \
-    "&b=7&t=beef&S=1&h=1:2.3&d=10&o=fedora-root#3&o=fedora!26base#1"
+    "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&N=w!20b" \
+    "&b=7&t=beef&S=1&h=1:2.3&d=10&D=1&P=1&o=fedora-root#3&o=fedora!26base#1"
 
 
 static void
@@ -50,6 +50,9 @@ expectDefaults(const virStorageRevMeta *meta)
     g_assert_false(meta->staged);
     g_assert_null(meta->headStamp);
     g_assert_cmpuint(meta->thinId, ==, 0);
+    g_assert_null(meta->name);
+    g_assert_false(meta->folder);
+    g_assert_false(meta->pending);
 }
 
 
@@ -160,6 +163,9 @@ testParseEverything(void)
     g_assert_true(meta.staged);
     g_assert_cmpstr(meta.headStamp, ==, "1:2.3");
     g_assert_cmpuint(meta.thinId, ==, 10);
+    g_assert_cmpstr(meta.name, ==, "w b");
+    g_assert_true(meta.folder);
+    g_assert_true(meta.pending);
     g_assert_cmpuint(meta.norigins, ==, 2);
     g_assert_cmpstr(meta.origins[0].volume, ==, "fedora-root");
     g_assert_cmpuint(meta.origins[0].generation, ==, 3);
@@ -361,6 +367,15 @@ testParseBadStaged(void)
 {
     expectRefused("1&S=0");
     expectRefused("1&S=");
+}
+
+
+static void
+testParseBadMarksOfDirectories(void)
+{
+    expectRefused("1&D=0");
+    expectRefused("1&P=2");
+    expectRefused("1&N=");
 }
 
 
@@ -588,6 +603,7 @@ addParseTests(void)
     g_test_add_func("/parse/bad-hash", testParseBadHash);
     g_test_add_func("/parse/bad-lifecycle", testParseBadLifecycle);
     g_test_add_func("/parse/bad-staged", testParseBadStaged);
+    g_test_add_func("/parse/bad-marks-of-directories", testParseBadMarksOfDirectories);
     g_test_add_func("/parse/unprintable", testParseUnprintable);
     g_test_add_func("/parse/not-escaped", testParseNotEscaped);
     g_test_add_func("/parse/random", testParseRandom);

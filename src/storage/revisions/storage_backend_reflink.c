@@ -9,11 +9,7 @@
 #include <config.h>
 
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <mntent.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <sys/xattr.h>
 
 #include "storage_backend_reflink.h"
@@ -24,6 +20,7 @@
 #include "storage_reflink_name.h"
 #include "storage_reflink_scan.h"
 #include "storage_reflink_volume.h"
+#include "storage_revision_directory.h"
 #include "storage_revision_pool.h"
 #include "storage_revision_worker.h"
 #include "storage_util.h"
@@ -35,8 +32,6 @@
 
 /* One block of whatever file system: less lies inside the inode of some, which share nothing of it. */
 #define PROBE_SIZE (64 * 1024)
-
-#define MOUNT_LINE_MAX (16 * 1024)
 
 
 /* Called when the daemon starts. A pool that was active before is so again, as long as its directory is there; that a
@@ -57,8 +52,8 @@ virStorageBackendReflinkProbe(int dirfd,
                               bool cloneRequired,
                               const char **missing)
 {
-    VIR_AUTOCLOSE from = virStorageReflinkOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
-    VIR_AUTOCLOSE to = virStorageReflinkOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
+    VIR_AUTOCLOSE from = virStorageRevOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
+    VIR_AUTOCLOSE to = virStorageRevOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
     g_autofree char *block = g_strnfill(PROBE_SIZE, 'x');
 
     *missing = N_("unnamed files");
@@ -66,7 +61,7 @@ virStorageBackendReflinkProbe(int dirfd,
         return -1;
 
     *missing = N_("extended attributes");
-    if (fsetxattr(from, virStorageReflinkAttrName(), "1", 1, 0) < 0)
+    if (fsetxattr(from, virStorageRevAttrName(), "1", 1, 0) < 0)
         return -1;
 
     *missing = N_("writing");
@@ -74,7 +69,7 @@ virStorageBackendReflinkProbe(int dirfd,
         return -1;
 
     *missing = N_("cloning");
-    if (cloneRequired && virStorageReflinkCloneFile(from, to) < 0)
+    if (cloneRequired && virStorageRevCloneFile(from, to) < 0)
         return -1;
     return 0;
 }
@@ -111,80 +106,6 @@ virStorageBackendReflinkStart(virStoragePoolObj *obj)
 }
 
 
-/* Is @path, or what of it exists, on Btrfs? */
-static bool
-virStorageBackendReflinkIsBtrfs(const char *path)
-{
-    g_autofree char *ancestor = g_strdup(path);
-    struct statfs fs;
-
-    while (statfs(ancestor, &fs) < 0) {
-        char *slash = strrchr(ancestor, '/');
-
-        if (errno != ENOENT || !slash || slash == ancestor)
-            return false;
-        *slash = '\0';
-    }
-    return fs.f_type == BTRFS_SUPER_MAGIC;
-}
-
-
-/* The directory is kept with all that is in it, as libvirt's own directory pools keep it: nothing is overwritten. They
- * turn copy-on-write off on Btrfs, though, which would make it impossible to clone what is there already. */
-static int
-virStorageBackendReflinkBuild(virStoragePoolObj *obj,
-                              unsigned int flags)
-{
-    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
-    virTristateBool cow = def->features.cow;
-    int ret;
-
-    virCheckFlags(VIR_STORAGE_POOL_BUILD_OVERWRITE |
-                  VIR_STORAGE_POOL_BUILD_NO_OVERWRITE, -1);
-    VIR_EXCLUSIVE_FLAGS_RET(VIR_STORAGE_POOL_BUILD_OVERWRITE,
-                            VIR_STORAGE_POOL_BUILD_NO_OVERWRITE, -1);
-
-    if (virStorageBackendReflinkIsBtrfs(def->target.path))
-        def->features.cow = VIR_TRISTATE_BOOL_YES;
-    ret = virStorageBackendBuildLocal(obj);
-    def->features.cow = cow;
-    return ret;
-}
-
-
-static int
-virStorageBackendReflinkUpdatePool(virStoragePoolObj *obj)
-{
-    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
-    struct statvfs vfs;
-
-    if (statvfs(def->target.path, &vfs) < 0) {
-        virReportSystemError(errno, _("cannot tell the size of the file system of '%1$s'"), def->target.path);
-        return -1;
-    }
-    def->capacity = (unsigned long long) vfs.f_frsize * vfs.f_blocks;
-    def->available = (unsigned long long) vfs.f_frsize * vfs.f_bavail;
-    def->allocation = def->capacity - (unsigned long long) vfs.f_frsize * vfs.f_bfree;
-    return 0;
-}
-
-
-static int
-virStorageBackendReflinkReadPerms(virStoragePoolDef *def)
-{
-    struct stat sb;
-
-    if (stat(def->target.path, &sb) < 0) {
-        virReportSystemError(errno, _("cannot read the attributes of '%1$s'"), def->target.path);
-        return -1;
-    }
-    def->target.perms.mode = sb.st_mode & 0777;
-    def->target.perms.uid = sb.st_uid;
-    def->target.perms.gid = sb.st_gid;
-    return 0;
-}
-
-
 /* Called with the pool locked. Its definitions are those of the last refresh, unlike those of other pool types: what has
  * not changed since is neither read nor made anew. */
 static int
@@ -202,8 +123,8 @@ virStorageBackendReflinkRefresh(virStoragePoolObj *obj)
     pool->starting = false;
     virStorageRevPoolReplace(obj, scan->families);
 
-    if (virStorageBackendReflinkUpdatePool(obj) < 0 ||
-        virStorageBackendReflinkReadPerms(def) < 0)
+    if (virStorageRevDirectoryUpdatePool(obj) < 0 ||
+        virStorageRevDirectoryReadPerms(def) < 0)
         return -1;
     return 0;
 }
@@ -281,35 +202,9 @@ static char *
 virStorageBackendReflinkFindPoolSources(const char *srcSpec G_GNUC_UNUSED,
                                         unsigned int flags)
 {
-    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
-    struct mntent mount;
-    g_autofree char *line = g_new0(char, MOUNT_LINE_MAX);
-    FILE *mounts;
-
     virCheckFlags(0, NULL);
 
-    if (!(mounts = setmntent("/proc/self/mounts", "r"))) {
-        virReportSystemError(errno, "%s", _("cannot read the list of mounted file systems"));
-        return NULL;
-    }
-
-    virBufferAddLit(&buf, "<sources>\n");
-    virBufferAdjustIndent(&buf, 2);
-    while (getmntent_r(mounts, &mount, line, MOUNT_LINE_MAX)) {
-        if (!virStorageBackendReflinkIsSource(&mount))
-            continue;
-        virBufferAddLit(&buf, "<source>\n");
-        virBufferAdjustIndent(&buf, 2);
-        virBufferEscapeString(&buf, "<dir path='%s'/>\n", mount.mnt_dir);
-        virBufferEscapeString(&buf, "<format type='%s'/>\n", mount.mnt_type);
-        virBufferAdjustIndent(&buf, -2);
-        virBufferAddLit(&buf, "</source>\n");
-    }
-    virBufferAdjustIndent(&buf, -2);
-    virBufferAddLit(&buf, "</sources>\n");
-    endmntent(mounts);
-
-    return virBufferContentAndReset(&buf);
+    return virStorageRevDirectoryFindSources(virStorageBackendReflinkIsSource);
 }
 
 
@@ -318,6 +213,13 @@ virStorageBackendReflinkFileOf(const virStorageRevName *name)
 {
     return virStorageReflinkFileOf(name->kind == VIR_STORAGE_REV_LIVE ? VIR_STORAGE_REFLINK_LIVE
                                    : VIR_STORAGE_REFLINK_HEAD, name->volume);
+}
+
+
+static bool
+virStorageBackendReflinkCopiesData(virStoragePoolDef *pool)
+{
+    return virStorageRevPoolGet(pool)->reflinkRequired == VIR_TRISTATE_BOOL_NO;
 }
 
 
@@ -342,6 +244,7 @@ static const virStorageRevOps virStorageReflinkOps = {
     .type = VIR_STORAGE_POOL_REFLINK,
     .volType = VIR_STORAGE_VOL_FILE,
     .nestedNames = true,
+    .copiesData = virStorageBackendReflinkCopiesData,
     .checkName = virStorageBackendReflinkCheckName,
     .fileOf = virStorageBackendReflinkFileOf,
     .create = virStorageReflinkCreate,
@@ -367,7 +270,7 @@ static const virStorageRevOps virStorageReflinkOps = {
     .stagingCommit = virStorageReflinkStagingCommit,
     .stagingEnd = virStorageReflinkStagingEnd,
     .read = virStorageReflinkScanVolume,
-    .updatePool = virStorageBackendReflinkUpdatePool,
+    .updatePool = virStorageRevDirectoryUpdatePool,
 };
 
 
@@ -384,7 +287,7 @@ static virStorageBackend virStorageBackendReflink = {
     .findPoolSources = virStorageBackendReflinkFindPoolSources,
     .checkPool = virStorageBackendReflinkCheck,
     .startPool = virStorageBackendReflinkStart,
-    .buildPool = virStorageBackendReflinkBuild,
+    .buildPool = virStorageRevDirectoryBuild,
     .refreshPool = virStorageBackendReflinkRefresh,
     .stopPool = virStorageBackendReflinkStop,
     .deletePool = virStorageBackendDeleteLocal,

@@ -12,10 +12,6 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
-#if WITH_SELINUX
-# include <selinux/selinux.h>
-#endif
 
 #include "storage_reflink_content.h"
 
@@ -34,28 +30,6 @@ VIR_LOG_INIT("storage.storage_reflink_content");
 
 /* The part of a qcow2 image that names its size and its backing file. */
 #define QCOW2_HEADER_MAX (64 * 1024)
-
-
-/* Asked of the kernel once, not once a file. */
-const char *
-virStorageReflinkAttrName(void)
-{
-    static gsize name;
-
-    if (g_once_init_enter(&name))
-        g_once_init_leave(&name, (gsize) (geteuid() == 0 ? VIR_STORAGE_REFLINK_ATTR_TRUSTED
-                                          : VIR_STORAGE_REFLINK_ATTR_USER));
-    return (const char *) name;
-}
-
-
-/* Makes @to, which is empty, share all extents of @from. Returns 0, or -1 with errno. */
-int
-virStorageReflinkCloneFile(int from,
-                           int to)
-{
-    return ioctl(to, FICLONE, from);
-}
 
 
 /* Returns 0, or -1 with errno. */
@@ -97,7 +71,7 @@ virStorageReflinkFill(virStorageRevContext *ctx,
                       int to,
                       const char *name)
 {
-    if (virStorageReflinkCloneFile(from, to) == 0)
+    if (virStorageRevCloneFile(from, to) == 0)
         return 0;
 
     if (errno == EINVAL && virStorageReflinkIsNocow(from) != virStorageReflinkIsNocow(to)) {
@@ -115,132 +89,6 @@ virStorageReflinkFill(virStorageRevContext *ctx,
     }
     if (virStorageReflinkCopyFile(from, to) < 0) {
         virReportSystemError(errno, _("cannot copy volume '%1$s'"), name);
-        return -1;
-    }
-    return 0;
-}
-
-
-/**
- * virStorageReflinkMetaRead:
- * @fd: image
- * @meta: initialised; filled where the image has metadata
- * @whole: set when it has, and it could be read
- *
- * Returns 0, or -1 with errno when the attribute cannot be read at all
- */
-int
-virStorageReflinkMetaRead(int fd,
-                          virStorageRevMeta *meta,
-                          bool *whole)
-{
-    char text[4 * VIR_STORAGE_REV_META_MAX];
-    ssize_t len = fgetxattr(fd, virStorageReflinkAttrName(), text, sizeof(text));
-
-    *whole = false;
-    if (len < 0) {
-        if (errno == ENODATA || errno == EOPNOTSUPP)
-            return 0;
-        if (errno != ERANGE)
-            return -1;
-        len = 0; /* longer than we ever write */
-    }
-
-    if (virStorageRevMetaParse(text, len, meta) < 0)
-        VIR_WARN("an image has metadata that cannot be read, and is taken for one without");
-    else
-        *whole = true;
-    return 0;
-}
-
-
-/* Writes the metadata; it is durable after a sync of the image. */
-int
-virStorageReflinkMetaWrite(int fd,
-                           const virStorageRevMeta *meta,
-                           const char *name)
-{
-    g_autofree char *text = virStorageRevMetaFormat(meta);
-
-    if (!text)
-        return -1;
-    if (fsetxattr(fd, virStorageReflinkAttrName(), text, strlen(text), 0) == 0)
-        return 0;
-
-    virReportSystemError(errno, _("cannot write the metadata of volume '%1$s'"), name);
-    return -1;
-}
-
-
-/* Makes data, size, owner and attributes of an image durable. */
-int
-virStorageReflinkSync(int fd,
-                      const char *name)
-{
-    if (fsync(fd) == 0)
-        return 0;
-
-    virReportSystemError(errno, _("cannot make volume '%1$s' durable"), name);
-    return -1;
-}
-
-
-static int
-virStorageReflinkLabelCopy(int from G_GNUC_UNUSED,
-                           int to G_GNUC_UNUSED,
-                           const char *name G_GNUC_UNUSED)
-{
-#if WITH_SELINUX
-    char *label = NULL;
-    int rc;
-
-    if (is_selinux_enabled() <= 0 || fgetfilecon_raw(from, &label) < 0)
-        return 0; /* the file system or the kernel has none */
-
-    rc = fsetfilecon_raw(to, label);
-    freecon(label);
-    if (rc < 0 && errno != EOPNOTSUPP) {
-        virReportSystemError(errno, _("cannot set the security label of volume '%1$s'"), name);
-        return -1;
-    }
-#endif
-    return 0;
-}
-
-
-/* Gives @to owner, group, mode and security label of @from. */
-int
-virStorageReflinkPermsCopy(int from,
-                           int to,
-                           const char *name)
-{
-    struct stat want;
-    struct stat have;
-
-    if (fstat(from, &want) < 0 || fstat(to, &have) < 0 ||
-        ((want.st_uid != have.st_uid || want.st_gid != have.st_gid) &&
-         fchown(to, want.st_uid, want.st_gid) < 0) ||
-        ((want.st_mode & 07777) != (have.st_mode & 07777) &&
-         fchmod(to, want.st_mode & 0777) < 0)) {
-        virReportSystemError(errno, _("cannot set owner and mode of volume '%1$s'"), name);
-        return -1;
-    }
-    return virStorageReflinkLabelCopy(from, to, name);
-}
-
-
-/* Gives a new image owner, group and mode as the XML asks for them; what it leaves out stays as it is. */
-int
-virStorageReflinkPermsSet(int fd,
-                          const virStoragePerms *perms,
-                          const char *name)
-{
-    if (!perms)
-        return 0;
-
-    if (((perms->uid != (uid_t) -1 || perms->gid != (gid_t) -1) && fchown(fd, perms->uid, perms->gid) < 0) ||
-        (perms->mode != (mode_t) -1 && fchmod(fd, perms->mode) < 0)) {
-        virReportSystemError(errno, _("cannot set owner and mode of volume '%1$s'"), name);
         return -1;
     }
     return 0;
@@ -274,22 +122,6 @@ virStorageReflinkQcow2Read(int fd,
 }
 
 
-static void
-virStorageReflinkLabelRead(int fd G_GNUC_UNUSED,
-                           virStorageRevState *state)
-{
-#if WITH_SELINUX
-    char *label = NULL;
-
-    VIR_FREE(state->perms.label);
-    if (is_selinux_enabled() > 0 && fgetfilecon_raw(fd, &label) >= 0) {
-        state->perms.label = g_strdup(label);
-        freecon(label);
-    }
-#endif
-}
-
-
 /**
  * virStorageReflinkStateRead:
  * @fd: image, or whatever was found in its place
@@ -314,7 +146,7 @@ virStorageReflinkStateRead(int fd,
 
     virStorageRevMetaClear(&state->meta);
     virStorageRevMetaInit(&state->meta);
-    if (virStorageReflinkMetaRead(fd, &state->meta, &state->hasMeta) < 0)
+    if (virStorageRevMetaReadFile(fd, &state->meta, &state->hasMeta) < 0)
         return -1;
 
     state->readAt = g_get_real_time() / G_USEC_PER_SEC;
@@ -331,7 +163,7 @@ virStorageReflinkStateRead(int fd,
     state->capacity = sb.st_size;
     state->allocation = allocationIsCapacity ? sb.st_size : sb.st_blocks * 512ULL;
 
-    virStorageReflinkLabelRead(fd, state);
+    virStorageRevLabelRead(fd, state);
     if (state->meta.format == VIR_STORAGE_FILE_QCOW2)
         virStorageReflinkQcow2Read(fd, state);
     return 0;

@@ -8,48 +8,14 @@
 
 #pragma once
 
+#include "storage_revision_file.h"
 #include "storage_revision_ops.h"
-
-/* "trusted." is out of reach for whoever can only write the image; an unprivileged daemon has no choice. */
-#define VIR_STORAGE_REFLINK_ATTR_TRUSTED "trusted.libvirt.storage"
-#define VIR_STORAGE_REFLINK_ATTR_USER "user.libvirt.storage"
-
-const char *
-virStorageReflinkAttrName(void);
-
-int
-virStorageReflinkCloneFile(int from,
-                           int to);
 
 int
 virStorageReflinkFill(virStorageRevContext *ctx,
                       int from,
                       int to,
                       const char *name);
-
-int
-virStorageReflinkMetaRead(int fd,
-                          virStorageRevMeta *meta,
-                          bool *whole);
-
-int
-virStorageReflinkMetaWrite(int fd,
-                           const virStorageRevMeta *meta,
-                           const char *name);
-
-int
-virStorageReflinkSync(int fd,
-                      const char *name);
-
-int
-virStorageReflinkPermsCopy(int from,
-                           int to,
-                           const char *name);
-
-int
-virStorageReflinkPermsSet(int fd,
-                          const virStoragePerms *perms,
-                          const char *name);
 
 int
 virStorageReflinkStateRead(int fd,

@@ -9,10 +9,8 @@
 #include <config.h>
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "storage_reflink_file.h"
 
@@ -24,35 +22,6 @@
 
 /* As libvirt's own directory pools have it: an emulator can pass, nobody can look. */
 #define VOLUME_DIR_MODE 0711
-
-
-/**
- * virStorageReflinkOpenAt:
- * @dirfd: directory
- * @path: path below it
- * @oflags: of open(2); O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added
- * @mode: permissions of a new file, 0 for none
- *
- * Follows no symbolic link, not even in the middle of @path, leaves the directory by no "..", and crosses no mount
- * point (see openat2(2)): whoever can write below the pool cannot lead us elsewhere. O_NONBLOCK keeps a FIFO from
- * blocking the daemon, and is without effect on regular files.
- *
- * Returns a file descriptor, or -1 with errno
- */
-int
-virStorageReflinkOpenAt(int dirfd,
-                        const char *path,
-                        int oflags,
-                        mode_t mode)
-{
-    struct open_how how = {
-        .flags = oflags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-        .mode = mode,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-    };
-
-    return syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-}
 
 
 /* Makes the directories of a nested name that are missing; each is durable before the next is made in it. */
@@ -72,7 +41,7 @@ virStorageReflinkDirMake(int poolfd,
         g_free(prefix);
         prefix = next;
 
-        if ((parentfd = virStorageReflinkOpenAt(poolfd, parent, O_RDONLY | O_DIRECTORY, 0)) < 0)
+        if ((parentfd = virStorageRevOpenAt(poolfd, parent, O_RDONLY | O_DIRECTORY, 0)) < 0)
             return -1;
         if (mkdirat(parentfd, parts[i], VOLUME_DIR_MODE) < 0) {
             if (errno == EEXIST)
@@ -112,13 +81,13 @@ virStorageReflinkDirOpen(virStorageReflinkDir *dir,
         return -1;
     }
 
-    dir->fd = virStorageReflinkOpenAt(poolfd, path, O_RDONLY | O_DIRECTORY, 0);
+    dir->fd = virStorageRevOpenAt(poolfd, path, O_RDONLY | O_DIRECTORY, 0);
     if (dir->fd < 0 && errno == ENOENT && create) {
         if (virStorageReflinkDirMake(poolfd, path) < 0) {
             virReportSystemError(errno, _("cannot make the directory of volume '%1$s'"), volume);
             return -1;
         }
-        dir->fd = virStorageReflinkOpenAt(poolfd, path, O_RDONLY | O_DIRECTORY, 0);
+        dir->fd = virStorageRevOpenAt(poolfd, path, O_RDONLY | O_DIRECTORY, 0);
     }
     if (dir->fd < 0) {
         virReportSystemError(errno,
@@ -159,7 +128,7 @@ virStorageReflinkDirPrune(const char *poolPath,
         name = strrchr(path, '/');
         if (name)
             *name++ = '\0';
-        parentfd = virStorageReflinkOpenAt(poolfd, name ? path : ".", O_RDONLY | O_DIRECTORY, 0);
+        parentfd = virStorageRevOpenAt(poolfd, name ? path : ".", O_RDONLY | O_DIRECTORY, 0);
         if (parentfd < 0 || unlinkat(parentfd, name ? name : path, AT_REMOVEDIR) < 0)
             break;
         if (name)
@@ -190,7 +159,7 @@ virStorageReflinkFileOpen(virStorageReflinkDir *dir,
                           int oflags,
                           const char *name)
 {
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dir->fd, file, oflags, 0);
+    VIR_AUTOCLOSE fd = virStorageRevOpenAt(dir->fd, file, oflags, 0);
     struct stat sb;
     int ret;
 
@@ -253,7 +222,7 @@ virStorageReflinkStageClear(virStorageReflinkDir *dir,
                             const char *volume)
 {
     g_autofree char *stage = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_STAGE, dir->base, 0, 0, NULL);
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dir->fd, stage, O_RDWR, 0);
+    VIR_AUTOCLOSE fd = virStorageRevOpenAt(dir->fd, stage, O_RDWR, 0);
 
     if (fd < 0 && errno == ENOENT)
         return 0;
@@ -272,11 +241,11 @@ virStorageReflinkImageCreateStaged(virStorageReflinkImage *image,
 {
     g_autofree char *stage = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_STAGE, dir->base, 0, 0, NULL);
 
-    image->fd = virStorageReflinkOpenAt(dir->fd, stage, O_RDWR | O_CREAT | O_EXCL, 0600);
+    image->fd = virStorageRevOpenAt(dir->fd, stage, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (image->fd < 0 && errno == EEXIST) {
         if (virStorageReflinkStageClear(dir, name) < 0)
             return -1;
-        image->fd = virStorageReflinkOpenAt(dir->fd, stage, O_RDWR | O_CREAT | O_EXCL, 0600);
+        image->fd = virStorageRevOpenAt(dir->fd, stage, O_RDWR | O_CREAT | O_EXCL, 0600);
     }
     if (image->fd < 0) {
         virReportSystemError(errno, _("cannot create an image for volume '%1$s'"), name);
@@ -313,7 +282,7 @@ virStorageReflinkImageCreate(virStorageReflinkImage *image,
     image->dirfd = dir->fd;
 
     if (!staged) {
-        image->fd = virStorageReflinkOpenAt(dir->fd, ".", O_TMPFILE | O_RDWR, 0600);
+        image->fd = virStorageRevOpenAt(dir->fd, ".", O_TMPFILE | O_RDWR, 0600);
         if (image->fd >= 0)
             return 0;
         if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT) {

@@ -8,14 +8,8 @@
 
 #pragma once
 
-#include "storage_revision_family.h"
+#include "storage_revision_file.h"
 #include "virfile.h"
-
-int
-virStorageReflinkOpenAt(int dirfd,
-                        const char *path,
-                        int oflags,
-                        mode_t mode);
 
 /* The directory that a volume's files lie in. */
 typedef struct _virStorageReflinkDir virStorageReflinkDir;

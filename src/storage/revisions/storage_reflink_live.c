@@ -35,8 +35,8 @@ virStorageReflinkLiveImage(virStorageRevContext *ctx,
     meta.headStamp = g_strdup(stamp);
 
     if (virStorageReflinkFill(ctx, head, fd, family->volume) < 0 ||
-        virStorageReflinkPermsCopy(head, fd, family->volume) < 0 ||
-        virStorageReflinkMetaWrite(fd, &meta, family->volume) < 0)
+        virStorageRevPermsCopy(head, fd, family->volume) < 0 ||
+        virStorageRevMetaWriteFile(fd, &meta, family->volume) < 0)
         return -1;
     return virStorageReflinkMarkUnwritten(fd, family->volume);
 }
@@ -57,7 +57,7 @@ virStorageReflinkPrecacheMatches(int head,
 
     virStorageRevMetaInit(&meta);
     if (fstat(head, &sb) < 0 || fstat(precache, &clone) < 0 ||
-        virStorageReflinkMetaRead(precache, &meta, &whole) < 0 || !whole)
+        virStorageRevMetaReadFile(precache, &meta, &whole) < 0 || !whole)
         return false;
 
     stamp = virStorageReflinkStamp(&sb, virStorageRevMetaGeneration(&state->meta));
@@ -97,7 +97,7 @@ virStorageReflinkStartPrecache(virStorageRevContext *ctx,
 {
     g_autofree char *precache = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_PRECACHE, dir->base);
     g_autofree char *live = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_LIVE, dir->base);
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dir->fd, precache, O_RDWR, 0);
+    VIR_AUTOCLOSE fd = virStorageRevOpenAt(dir->fd, precache, O_RDWR, 0);
     g_autoptr(virStorageRevState) state = NULL;
 
     if (fd < 0)
@@ -112,8 +112,8 @@ virStorageReflinkStartPrecache(virStorageRevContext *ctx,
     /* made before the host was started anew: say that this copy was not */
     if (state->meta.boot != virStorageRevMetaBoot()) {
         state->meta.boot = virStorageRevMetaBoot();
-        if (virStorageReflinkMetaWrite(fd, &state->meta, family->volume) < 0 ||
-            virStorageReflinkSync(fd, family->volume) < 0)
+        if (virStorageRevMetaWriteFile(fd, &state->meta, family->volume) < 0 ||
+            virStorageRevSync(fd, family->volume) < 0)
             return -1;
     }
 
@@ -176,8 +176,8 @@ virStorageReflinkStartOther(virStorageRevContext *ctx,
             return -1;
     }
 
-    if (virStorageReflinkPermsCopy(head, image.fd, family->volume) < 0 ||
-        virStorageReflinkMetaWrite(image.fd, meta, family->volume) < 0)
+    if (virStorageRevPermsCopy(head, image.fd, family->volume) < 0 ||
+        virStorageRevMetaWriteFile(image.fd, meta, family->volume) < 0)
         return -1;
     return virStorageReflinkFinishNew(ctx, family, dir, &image,
                                       virStorageReflinkStateOf(VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE,

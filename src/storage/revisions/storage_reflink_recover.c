@@ -47,7 +47,7 @@ virStorageReflinkRecoverStage(virStorageReflinkDir *dir,
                               const char *volume)
 {
     g_autofree char *file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_STAGE, dir->base);
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dir->fd, file, O_RDWR, 0);
+    VIR_AUTOCLOSE fd = virStorageRevOpenAt(dir->fd, file, O_RDWR, 0);
 
     if (fd < 0 || virStorageReflinkStageLock(fd) < 0)
         return 0;
@@ -89,9 +89,9 @@ virStorageReflinkUnshareRevision(virStorageRevContext *ctx,
     if (fd < 0 ||
         virStorageReflinkImageCreate(&image, dir, true, family->volume) < 0 ||
         virStorageReflinkFill(ctx, fd, image.fd, family->volume) < 0 ||
-        virStorageReflinkPermsCopy(fd, image.fd, family->volume) < 0 ||
-        (revision->hasMeta && virStorageReflinkMetaWrite(image.fd, &revision->meta, family->volume) < 0) ||
-        virStorageReflinkSync(image.fd, family->volume) < 0 ||
+        virStorageRevPermsCopy(fd, image.fd, family->volume) < 0 ||
+        (revision->hasMeta && virStorageRevMetaWriteFile(image.fd, &revision->meta, family->volume) < 0) ||
+        virStorageRevSync(image.fd, family->volume) < 0 ||
         virStorageReflinkImageReplace(&image, dir, virStorageReflinkBaseOf(revision), family->volume) < 0)
         return -1;
 
@@ -138,7 +138,7 @@ virStorageReflinkRecoverPrecache(virStorageRevFamily *family,
                                  const char *volume)
 {
     g_autofree char *file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_PRECACHE, dir->base);
-    VIR_AUTOCLOSE precache = virStorageReflinkOpenAt(dir->fd, file, O_RDONLY, 0);
+    VIR_AUTOCLOSE precache = virStorageRevOpenAt(dir->fd, file, O_RDONLY, 0);
     VIR_AUTOCLOSE head = -1;
     g_auto(virStorageRevMeta) meta = { 0 };
     bool whole;
@@ -153,7 +153,7 @@ virStorageReflinkRecoverPrecache(virStorageRevFamily *family,
 
     /* Qubes makes them too: one that is not ours goes when the head changes, as it is there for. */
     virStorageRevMetaInit(&meta);
-    if (virStorageReflinkMetaRead(precache, &meta, &whole) < 0 || !whole)
+    if (virStorageRevMetaReadFile(precache, &meta, &whole) < 0 || !whole)
         return 0;
     return virStorageReflinkDropPrecache(dir, volume);
 }

@@ -214,7 +214,7 @@ virStorageReflinkScanImage(virStorageRevContext *ctx,
                            const char *file,
                            virStorageRevState *state)
 {
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenAt(dirfd, file, O_RDONLY | O_NOFOLLOW, 0);
+    VIR_AUTOCLOSE fd = virStorageRevOpenAt(dirfd, file, O_RDONLY | O_NOFOLLOW, 0);
 
     if (fd < 0) {
         VIR_WARN("skipping '%s' in pool '%s': %s", state->file, ctx->poolName, g_strerror(errno));
@@ -327,7 +327,7 @@ virStorageReflinkScanDir(virStorageRevContext *ctx,
 
         below = g_strconcat(prefix, entry->name, "/", NULL);
         if (depth >= SCAN_DEPTH_MAX ||
-            (fd = virStorageReflinkOpenAt(dirfd, entry->name, O_RDONLY | O_DIRECTORY, 0)) < 0 ||
+            (fd = virStorageRevOpenAt(dirfd, entry->name, O_RDONLY | O_DIRECTORY, 0)) < 0 ||
             virStorageReflinkScanDir(ctx, scan, fd, below, depth + 1) < 0)
             VIR_WARN("skipping directory '%s' of pool '%s'", below, ctx->poolName);
     }

@@ -221,11 +221,11 @@ virStorageReflinkPrepareLive(virStorageReflinkSwitch *sw,
 
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNextHead(sw->ctx, sw->family, &sw->family->live->meta, sw->id, true, &meta);
-    if (head >= 0 && virStorageReflinkPermsCopy(head, live, sw->family->volume) < 0)
+    if (head >= 0 && virStorageRevPermsCopy(head, live, sw->family->volume) < 0)
         return -1;
-    if (virStorageReflinkMetaWrite(live, &meta, sw->family->volume) < 0)
+    if (virStorageRevMetaWriteFile(live, &meta, sw->family->volume) < 0)
         return -1;
-    return virStorageReflinkSync(live, sw->family->volume);
+    return virStorageRevSync(live, sw->family->volume);
 }
 
 
@@ -279,9 +279,9 @@ virStorageReflinkSwitchStaged(virStorageReflinkSwitch *sw,
 
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNextHead(sw->ctx, sw->family, content, sw->id, prunes, &meta);
-    if ((head >= 0 && virStorageReflinkPermsCopy(head, image->fd, sw->family->volume) < 0) ||
-        virStorageReflinkMetaWrite(image->fd, &meta, sw->family->volume) < 0 ||
-        virStorageReflinkSync(image->fd, sw->family->volume) < 0 ||
+    if ((head >= 0 && virStorageRevPermsCopy(head, image->fd, sw->family->volume) < 0) ||
+        virStorageRevMetaWriteFile(image->fd, &meta, sw->family->volume) < 0 ||
+        virStorageRevSync(image->fd, sw->family->volume) < 0 ||
         virStorageReflinkSwitchHead(sw, image->stage, image->fd) < 0)
         return -1;
 
@@ -441,7 +441,7 @@ virStorageReflinkMakePrecache(virStorageRevContext *ctx,
         virStorageReflinkImageCreate(&image, dir, false, family->volume) < 0 ||
         virStorageReflinkLiveImage(ctx, family, head, image.fd, before) < 0 ||
         virStorageRevWorkerIsCancelled() ||
-        virStorageReflinkSync(image.fd, family->volume) < 0 ||
+        virStorageRevSync(image.fd, family->volume) < 0 ||
         !virStorageReflinkHeadIsSettled(head, generation, &after) ||
         STRNEQ(before, after))
         return -1;
@@ -490,7 +490,7 @@ virStorageReflinkOpenForDownload(virStorageRevContext *ctx,
         return -1;
 
     if (virStorageReflinkImageCreate(&image, &dir, false, name) == 0 && !image.stage &&
-        virStorageReflinkCloneFile(fd, image.fd) == 0) {
+        virStorageRevCloneFile(fd, image.fd) == 0) {
         ret = image.fd;
         image.fd = -1;
         return ret;

@@ -11,6 +11,7 @@
 #include "internal.h"
 
 typedef enum {
+    VIR_STORAGE_REFLINK_EXCLUDE_MACHINES, /* for what grows: a loop device is told, a machine cannot be */
     VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, /* for what goes on existing under another name */
     VIR_STORAGE_REFLINK_EXCLUDE_USERS,   /* for what is going to be removed */
 } virStorageReflinkExclude;
@@ -36,6 +37,9 @@ int
 virStorageReflinkExcludeUse(int fd,
                             virStorageReflinkExclude exclude,
                             const char *name);
+
+int
+virStorageReflinkExcludeEmulators(int fd);
 
 void
 virStorageReflinkLoopsResize(int fd);

@@ -133,7 +133,7 @@ virStorageReflinkFinishNew(virStorageRevContext *ctx,
 {
     g_autoptr(virStorageRevState) owned = state;
 
-    if (virStorageReflinkSync(image->fd, family->volume) < 0 ||
+    if (virStorageRevSync(image->fd, family->volume) < 0 ||
         virStorageReflinkImageInstall(image, dir, virStorageReflinkBaseOf(owned), family->volume) < 0)
         return -1;
 
@@ -187,8 +187,8 @@ virStorageReflinkCreate(virStorageRevContext *ctx,
         virStorageReflinkAllocate(image.fd, MIN(def->target.allocation, def->target.capacity), def->name) < 0)
         return -1;
 
-    if (virStorageReflinkPermsSet(image.fd, def->target.perms, def->name) < 0 ||
-        virStorageReflinkMetaWrite(image.fd, &meta, def->name) < 0)
+    if (virStorageRevPermsSet(image.fd, def->target.perms, def->name) < 0 ||
+        virStorageRevMetaWriteFile(image.fd, &meta, def->name) < 0)
         return -1;
 
     return virStorageReflinkFinishNew(ctx, family, &dir, &image,
@@ -267,8 +267,8 @@ virStorageReflinkClone(virStorageRevContext *ctx,
         virStorageReflinkSetCapacity(image.fd, meta.format, def->target.capacity, def->name) < 0)
         return -1;
 
-    if (virStorageReflinkPermsSet(image.fd, def->target.perms, def->name) < 0 ||
-        virStorageReflinkMetaWrite(image.fd, &meta, def->name) < 0)
+    if (virStorageRevPermsSet(image.fd, def->target.perms, def->name) < 0 ||
+        virStorageRevMetaWriteFile(image.fd, &meta, def->name) < 0)
         return -1;
 
     return virStorageReflinkFinishNew(ctx, family, &dir, &image,
@@ -298,8 +298,8 @@ virStorageReflinkPin(virStorageRevContext *ctx,
 
     if (virStorageReflinkImageCreate(&image, &dir, false, family->volume) < 0 ||
         virStorageReflinkFill(ctx, head, image.fd, family->volume) < 0 ||
-        virStorageReflinkPermsCopy(head, image.fd, family->volume) < 0 ||
-        virStorageReflinkMetaWrite(image.fd, &meta, family->volume) < 0)
+        virStorageRevPermsCopy(head, image.fd, family->volume) < 0 ||
+        virStorageRevMetaWriteFile(image.fd, &meta, family->volume) < 0)
         return -1;
 
     state = virStorageRevStateNew(VIR_STORAGE_REV_PINNED);
@@ -334,10 +334,10 @@ virStorageReflinkUnshareHead(virStorageRevContext *ctx,
     if (virStorageReflinkDropPrecache(dir, family->volume) < 0 ||
         virStorageReflinkImageCreate(&image, dir, true, family->volume) < 0 ||
         virStorageReflinkFill(ctx, head, image.fd, family->volume) < 0 ||
-        virStorageReflinkPermsCopy(head, image.fd, family->volume) < 0 ||
+        virStorageRevPermsCopy(head, image.fd, family->volume) < 0 ||
         (family->head->hasMeta &&
-         virStorageReflinkMetaWrite(image.fd, &family->head->meta, family->volume) < 0) ||
-        virStorageReflinkSync(image.fd, family->volume) < 0 ||
+         virStorageRevMetaWriteFile(image.fd, &family->head->meta, family->volume) < 0) ||
+        virStorageRevSync(image.fd, family->volume) < 0 ||
         virStorageReflinkImageReplace(&image, dir, file, family->volume) < 0 ||
         virStorageReflinkDirSync(dir, family->volume) < 0)
         return -1;
@@ -354,8 +354,8 @@ virStorageReflinkRewriteHeadMeta(virStorageRevContext *ctx,
                                  int head,
                                  const virStorageRevMeta *meta)
 {
-    if (virStorageReflinkMetaWrite(head, meta, family->volume) < 0 ||
-        virStorageReflinkSync(head, family->volume) < 0)
+    if (virStorageRevMetaWriteFile(head, meta, family->volume) < 0 ||
+        virStorageRevSync(head, family->volume) < 0)
         return -1;
     return virStorageReflinkPublish(ctx, family,
                                     virStorageReflinkStateOf(VIR_STORAGE_REV_HEAD, VIR_STORAGE_REFLINK_HEAD,
@@ -403,15 +403,15 @@ virStorageReflinkResizeCopy(virStorageRevContext *ctx,
         virStorageReflinkFill(ctx, fd, image.fd, family->volume) < 0 ||
         virStorageReflinkSetCapacity(image.fd, state->meta.format, capacity, family->volume) < 0 ||
         virStorageReflinkAllocate(image.fd, allocate, family->volume) < 0 ||
-        virStorageReflinkPermsCopy(fd, image.fd, family->volume) < 0)
+        virStorageRevPermsCopy(fd, image.fd, family->volume) < 0)
         return -1;
 
     if (state->kind == VIR_STORAGE_REV_HEAD)
         after->meta.generation = virStorageRevMetaGeneration(&state->meta) + 1;
     if (!after->meta.volumeHash)
         after->meta.volumeHash = virStorageRevMetaHash(family->volume);
-    if (virStorageReflinkMetaWrite(image.fd, &after->meta, family->volume) < 0 ||
-        virStorageReflinkSync(image.fd, family->volume) < 0 ||
+    if (virStorageRevMetaWriteFile(image.fd, &after->meta, family->volume) < 0 ||
+        virStorageRevSync(image.fd, family->volume) < 0 ||
         virStorageReflinkImageReplace(&image, dir, virStorageReflinkBaseOf(state), family->volume) < 0 ||
         virStorageReflinkDirSync(dir, family->volume) < 0)
         return -1;
@@ -435,12 +435,12 @@ virStorageReflinkResizeInPlace(virStorageRevContext *ctx,
         after->meta.generation = virStorageRevMetaGeneration(&state->meta) + 1;
         if (!after->meta.volumeHash)
             after->meta.volumeHash = virStorageRevMetaHash(family->volume);
-        if (virStorageReflinkMetaWrite(fd, &after->meta, family->volume) < 0)
+        if (virStorageRevMetaWriteFile(fd, &after->meta, family->volume) < 0)
             return -1;
     }
     if (virStorageReflinkAllocate(fd, allocate, family->volume) < 0 ||
         virStorageReflinkSetCapacity(fd, VIR_STORAGE_FILE_RAW, capacity, family->volume) < 0 ||
-        virStorageReflinkSync(fd, family->volume) < 0)
+        virStorageRevSync(fd, family->volume) < 0)
         return -1;
 
     virStorageReflinkLoopsResize(fd);
@@ -475,9 +475,11 @@ virStorageReflinkResize(virStorageRevContext *ctx,
     if ((fd = virStorageReflinkOpenState(&dir, state, O_RDWR, family->volume)) < 0)
         return -1;
 
-    /* A live copy may grow under its machine, which is told; anything else would take the ground from under it. */
+    /* A live copy may grow under its machine, and a head under a loop device, which are told; anything else would take the
+     * ground from under them. */
     if ((kind == VIR_STORAGE_REV_HEAD || shrink) &&
-        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume) < 0)
+        virStorageReflinkExcludeUse(fd, shrink ? VIR_STORAGE_REFLINK_EXCLUDE_WRITERS
+                                    : VIR_STORAGE_REFLINK_EXCLUDE_MACHINES, family->volume) < 0)
         return -1;
 
     if (kind == VIR_STORAGE_REV_HEAD && ctx->cloneRequired &&

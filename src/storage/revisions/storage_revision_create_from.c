@@ -40,6 +40,22 @@ virStorageRevRequestClear(virStorageRevRequest *request)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virStorageRevRequest, virStorageRevRequestClear);
 
 
+/* Directories are written to as they are. */
+static int
+virStorageRevRequestCheckLive(virStoragePoolObj *obj,
+                              const virStorageRevName *name)
+{
+    if (name->kind != VIR_STORAGE_REV_LIVE ||
+        virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type)->start)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("volume '%1$s' is a directory, which has no live copies: a machine uses it as it is, and nothing is started or committed"),
+                   name->volume);
+    return -1;
+}
+
+
 static int
 virStorageRevRequestParse(virStorageRevRequest *request,
                           virStoragePoolObj *obj,
@@ -52,7 +68,9 @@ virStorageRevRequestParse(virStorageRevRequest *request,
     request->def = def;
     request->sourceText = source;
     if (virStorageRevNameParse(def->name, &request->target) < 0 ||
-        (samePool && virStorageRevNameParse(source, &request->source) < 0))
+        (samePool && virStorageRevNameParse(source, &request->source) < 0) ||
+        virStorageRevRequestCheckLive(obj, &request->target) < 0 ||
+        (samePool && virStorageRevRequestCheckLive(obj, &request->source) < 0))
         return -1;
     if (!exists && virStorageRevCheckTargetName(virStoragePoolObjGetDef(obj), &request->target) < 0)
         return -1;
@@ -118,28 +136,6 @@ virStorageRevSchedulePrecache(virStorageRevOperation *op)
         (facts && virStorageRevStartDecide(facts->snapOnStart, facts->saveOnStop) != VIR_STORAGE_REV_START_OWN))
         return;
     virStorageRevWorkerPrecache(op->ops, op->ctx->uuid, op->family->volume);
-}
-
-
-static int
-virStorageRevRunClone(virStorageRevOperation *op,
-                      virStorageRevRequest *request)
-{
-    virStorageRevSource source = {
-        .name = request->sourceText,
-        .family = op->source,
-        .state = virStorageRevCheckSource(op->source, &request->source),
-    };
-    int ret;
-
-    if (!source.state || virStorageRevCheckNew(op) < 0 ||
-        virStorageRevCheckFormat(request->def, source.state->meta.format, source.name) < 0)
-        return -1;
-
-    virStorageRevOperationUnlock(op);
-    ret = op->ops->clone(op->ctx, op->family, &source, request->def);
-    virStorageRevOperationLock(op, ret);
-    return ret;
 }
 
 
@@ -302,7 +298,13 @@ virStorageRevForeignSource(virStorageRevOperation *op,
         virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still being allocated."), def->name);
         return NULL;
     }
-    if (def->type != VIR_STORAGE_VOL_FILE && def->type != VIR_STORAGE_VOL_BLOCK) {
+    if ((def->type == VIR_STORAGE_VOL_DIR) != (op->ops->volType == VIR_STORAGE_VOL_DIR)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' cannot be copied to pool '%2$s': one holds a directory, the other an image"),
+                       def->name, op->ctx->poolName);
+        return NULL;
+    }
+    if (def->type != VIR_STORAGE_VOL_FILE && def->type != VIR_STORAGE_VOL_BLOCK && def->type != VIR_STORAGE_VOL_DIR) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("volume '%1$s' is neither a file nor a block device"), def->name);
         return NULL;
     }
@@ -310,6 +312,10 @@ virStorageRevForeignSource(virStorageRevOperation *op,
     source->name = request->sourceText;
     source->path = *path = g_strdup(def->target.path);
     source->capacity = def->target.capacity;
+    if (def->type == VIR_STORAGE_VOL_DIR) {
+        source->format = VIR_STORAGE_FILE_DIR;
+        return def;
+    }
     source->format = def->target.format == VIR_STORAGE_FILE_QCOW2 ? VIR_STORAGE_FILE_QCOW2 : VIR_STORAGE_FILE_RAW;
     if (def->type == VIR_STORAGE_VOL_FILE && def->target.format != source->format) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
@@ -332,7 +338,7 @@ virStorageRevShowBuilding(virStorageRevOperation *op,
 
     def->name = g_strdup(request->def->name);
     def->type = op->ops->volType;
-    def->target.type = def->type == VIR_STORAGE_VOL_BLOCK ? VIR_STORAGE_TYPE_BLOCK : VIR_STORAGE_TYPE_FILE;
+    def->target.type = virStorageRevSourceType(def->type);
     def->target.format = source->format;
     def->target.capacity = source->capacity;
     file = op->ops->fileOf(&request->target);
@@ -344,6 +350,37 @@ virStorageRevShowBuilding(virStorageRevOperation *op,
         return NULL;
 
     return g_steal_pointer(&def);
+}
+
+
+static int
+virStorageRevRunClone(virStorageRevOperation *op,
+                      virStorageRevRequest *request)
+{
+    virStorageRevSource source = {
+        .name = request->sourceText,
+        .family = op->source,
+        .state = virStorageRevCheckSource(op->source, &request->source),
+    };
+    virStorageVolDef *building = NULL;
+    int ret;
+
+    if (!source.state || virStorageRevCheckNew(op) < 0 ||
+        virStorageRevCheckFormat(request->def, source.state->meta.format, source.name) < 0)
+        return -1;
+
+    source.format = source.state->meta.format;
+    source.capacity = source.state->capacity;
+    if (op->slow && !(building = virStorageRevShowBuilding(op, request, &source)))
+        return -1;
+
+    virStorageRevOperationUnlock(op);
+    ret = op->ops->clone(op->ctx, op->family, &source, request->def);
+    virStorageRevOperationLock(op, ret);
+
+    if (building)
+        virStoragePoolObjRemoveVol(op->obj, building);
+    return ret;
 }
 
 
@@ -478,6 +515,7 @@ virStorageRevCreateFrom(virConnectPtr conn,
     g_auto(virStorageRevOperation) op = { 0 };
     g_auto(virStorageRevRequest) request = { 0 };
     g_autofree char *sourceVolume = NULL;
+    const virStorageRevOps *ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
     bool slow;
 
     if (virStorageRevRequestParse(&request, obj, sourceText, !sourceObj, def) < 0 ||
@@ -485,11 +523,29 @@ virStorageRevCreateFrom(virConnectPtr conn,
         return -1;
 
     sourceVolume = virStorageRevRequestSourceVolume(&request, obj, sourceObj);
-    slow = sourceObj != NULL || virStorageRevPoolGet(virStoragePoolObjGetDef(obj))->reflinkRequired == VIR_TRISTATE_BOOL_NO;
+    slow = sourceObj != NULL ||
+        (request.action != VIR_STORAGE_REV_ACTION_REDEFINE && ops->copiesData &&
+         ops->copiesData(virStoragePoolObjGetDef(obj)));
 
     if (virStorageRevOperationBeginFrom(&op, obj, sourceObj, request.target.volume, sourceVolume, slow) < 0)
         return -1;
     return virStorageRevOperationEnd(&op, virStorageRevRun(&op, &request));
+}
+
+
+/* libvirt's own pool types would make an empty image of a directory. */
+static bool
+virStorageRevIsTreeToImage(virStoragePoolObj *obj,
+                           virStoragePoolObj *sourceObj,
+                           virStorageVolDef *def)
+{
+    if (virStoragePoolObjGetDef(sourceObj)->type != VIR_STORAGE_POOL_FSPOOL ||
+        virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
+        return false;
+
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("volume '%1$s' cannot be made from a directory: only a pool of type fspool can hold one"), def->name);
+    return true;
 }
 
 
@@ -501,6 +557,8 @@ virStorageRevVolCreateXMLFrom(virStorageVolPtr source,
                               unsigned int flags,
                               virStorageVolPtr *vol)
 {
+    if (sourceObj && virStorageRevIsTreeToImage(obj, sourceObj, def))
+        return true;
     if (!virStorageRevPoolTypeIs(virStoragePoolObjGetDef(obj)->type))
         return false;
 

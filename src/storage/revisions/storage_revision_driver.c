@@ -10,6 +10,7 @@
 
 #include "storage_revision_driver.h"
 
+#include "storage_backend_fspool.h"
 #include "storage_backend_qubes_thin.h"
 #include "storage_backend_reflink.h"
 #include "storage_revision_checks.h"
@@ -24,9 +25,10 @@
 int
 virStorageRevBackendsRegister(void)
 {
-    if (virStorageBackendReflinkRegister() < 0)
+    if (virStorageBackendReflinkRegister() < 0 ||
+        virStorageBackendQubesThinRegister() < 0)
         return -1;
-    return virStorageBackendQubesThinRegister();
+    return virStorageBackendFspoolRegister();
 }
 
 
@@ -38,6 +40,8 @@ virStorageRevOpsForType(int type)
         return virStorageBackendReflinkOps();
     if (type == VIR_STORAGE_POOL_QUBES_THIN)
         return virStorageBackendQubesThinOps();
+    if (type == VIR_STORAGE_POOL_FSPOOL)
+        return virStorageBackendFspoolOps();
     return NULL;
 }
 

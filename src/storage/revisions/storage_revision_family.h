@@ -39,6 +39,10 @@ struct _virStorageRevState {
     unsigned int thinId;     /* number of the thin device in its pool; 0 where unknown */
     virStorageRevMeta *next; /* revisions: metadata of the head that followed, as long as it is the device named there */
 
+    /* directories */
+    uint64_t quotaId;        /* what the file system counts it under; 0: not on its own */
+    unsigned long long filesMax;
+
     /* identity of files, to tell shared inodes and replaced files */
     dev_t dev;
     ino_t ino;

@@ -11,7 +11,7 @@
  *   n hash of the volume    l lifecycle             s its source         k keep
  *   i next id               x prune up to this id
  *   b base generation       t boot                  S staged             h stamp of the head
- *   d thin device
+ *   d thin device           N name of the volume    D folder             P pending
  *   o origin NAME#GENERATION, once for each, nearest first
  *
  * It has to do as an LVM tag too, which leaves few characters; all others are written as '!' and two hex digits.
@@ -90,6 +90,7 @@ virStorageRevMetaClear(virStorageRevMeta *meta)
     g_free(meta->volumeHash);
     g_free(meta->source);
     g_free(meta->headStamp);
+    g_free(meta->name);
     virStorageRevMetaInit(meta);
 }
 
@@ -125,6 +126,7 @@ virStorageRevMetaCopy(virStorageRevMeta *dst,
     dst->volumeHash = g_strdup(src->volumeHash);
     dst->source = g_strdup(src->source);
     dst->headStamp = g_strdup(src->headStamp);
+    dst->name = g_strdup(src->name);
     dst->origins = NULL;
     if (src->norigins > 0)
         dst->origins = virStorageRevMetaCopyOrigins(src, g_new0(virStorageRevOrigin, src->norigins));
@@ -290,6 +292,14 @@ virStorageRevMetaParseMark(char key,
             return -1;
         meta->thinId = number;
         return 0;
+    case 'N':
+        return virStorageRevMetaParseString(value, &meta->name);
+    case 'D':
+        meta->folder = true;
+        return STREQ(value, "1") ? 0 : -1;
+    case 'P':
+        meta->pending = true;
+        return STREQ(value, "1") ? 0 : -1;
     default:
         return 0; /* a later version's */
     }
@@ -419,6 +429,10 @@ virStorageRevMetaFormatVolumeFacts(virBuffer *buf,
         virBufferAsprintf(buf, "&i=%llu", meta->nextId);
     if (meta->pruneUpTo)
         virBufferAsprintf(buf, "&x=%llu", meta->pruneUpTo);
+    if (meta->name) {
+        virBufferAddLit(buf, "&N=");
+        virStorageRevMetaEscape(buf, meta->name);
+    }
 }
 
 
@@ -438,6 +452,10 @@ virStorageRevMetaFormatMarks(virBuffer *buf,
     }
     if (meta->thinId)
         virBufferAsprintf(buf, "&d=%u", meta->thinId);
+    if (meta->folder)
+        virBufferAddLit(buf, "&D=1");
+    if (meta->pending)
+        virBufferAddLit(buf, "&P=1");
 }
 
 
@@ -469,7 +487,7 @@ virStorageRevMetaFormatOrigins(virBuffer *buf,
  * Volume facts are only written where it says which volume they belong to.
  *
  * Returns the text, of at most VIR_STORAGE_REV_META_MAX bytes, or NULL with VIR_ERR_INVALID_ARG reported when the name of
- * the lifecycle's source is too long for it
+ * the lifecycle's source, or of the volume, is too long for it
  */
 char *
 virStorageRevMetaFormat(const virStorageRevMeta *meta)
@@ -490,8 +508,8 @@ virStorageRevMetaFormat(const virStorageRevMeta *meta)
 
     if (virBufferUse(&buf) > VIR_STORAGE_REV_META_MAX) {
         virReportError(VIR_ERR_INVALID_ARG,
-                       _("name of source volume '%1$s' is too long to be recorded"),
-                       NULLSTR(meta->source));
+                       _("name of volume '%1$s' is too long to be recorded"),
+                       meta->name ? meta->name : NULLSTR(meta->source));
         return NULL;
     }
 
@@ -550,6 +568,7 @@ virStorageRevMetaDropVolumeFacts(virStorageRevMeta *meta)
 {
     g_clear_pointer(&meta->volumeHash, g_free);
     g_clear_pointer(&meta->source, g_free);
+    g_clear_pointer(&meta->name, g_free);
     meta->snapOnStart = false;
     meta->saveOnStop = true;
     meta->keep = VIR_STORAGE_REV_KEEP_UNSET;
@@ -571,6 +590,8 @@ virStorageRevMetaDropMarks(virStorageRevMeta *meta)
     meta->boot = 0;
     meta->staged = false;
     meta->thinId = 0;
+    meta->folder = false;
+    meta->pending = false;
     VIR_FREE(meta->headStamp);
 }
 
@@ -590,6 +611,7 @@ virStorageRevMetaCopyVolumeFacts(virStorageRevMeta *dst,
 
     dst->volumeHash = g_strdup(src->volumeHash);
     dst->source = g_strdup(src->source);
+    dst->name = g_strdup(src->name);
     dst->snapOnStart = src->snapOnStart;
     dst->saveOnStop = src->saveOnStop;
     dst->keep = src->keep;

@@ -48,6 +48,11 @@ struct _virStorageRevMeta {
     /* LVs: the thin device that all this is about, 0 for whichever the LV is. A merge gives an LV another one, so that
      * facts about the state to come can be recorded ahead, and count from that very moment on. */
     unsigned int thinId;
+
+    /* directories */
+    char *name;                    /* volume fact: what the volume is called, where its path does not say it */
+    bool folder;                   /* no volume, but where volumes with nested names lie */
+    bool pending;                  /* made to become the head by an exchange: an unfinished one as long as it is none */
 };
 
 void

@@ -31,6 +31,8 @@ virStorageRevContextNew(virStoragePoolDef *def)
     ctx->allocationIsCapacity = def->refresh &&
         def->refresh->volume.allocation == VIR_STORAGE_VOL_DEF_REFRESH_ALLOCATION_CAPACITY;
 
+    ctx->quotaRequired = pool->quotaRequired != VIR_TRISTATE_BOOL_NO;
+
     ctx->vg = g_strdup(def->source.name);
     ctx->thinPool = g_strdup(pool->thinPool);
     ctx->pvs = g_strdupv(pool->pvs);
@@ -38,6 +40,21 @@ virStorageRevContextNew(virStoragePoolDef *def)
     ctx->vgExtentSize = pool->vgExtentSize;
     ctx->vgMetadataFree = pool->vgMetadataFree;
     return ctx;
+}
+
+
+virStorageRevContext *
+virStorageRevContextCopy(const virStorageRevContext *ctx)
+{
+    virStorageRevContext *copy = g_new0(virStorageRevContext, 1);
+
+    *copy = *ctx;
+    copy->poolName = g_strdup(ctx->poolName);
+    copy->poolPath = g_strdup(ctx->poolPath);
+    copy->vg = g_strdup(ctx->vg);
+    copy->thinPool = g_strdup(ctx->thinPool);
+    copy->pvs = g_strdupv(ctx->pvs);
+    return copy;
 }
 
 

@@ -21,6 +21,9 @@ struct _virStorageRevContext {
     bool cloneRequired;        /* refuse what the file system cannot clone */
     bool allocationIsCapacity; /* <refresh><volume allocation='capacity'/></refresh> */
 
+    /* fspool */
+    bool quotaRequired;        /* refuse a limit that nothing enforces */
+
     /* qubes-thin */
     char *vg;
     char *thinPool;
@@ -32,6 +35,9 @@ struct _virStorageRevContext {
 
 virStorageRevContext *
 virStorageRevContextNew(virStoragePoolDef *def);
+
+virStorageRevContext *
+virStorageRevContextCopy(const virStorageRevContext *ctx);
 
 void
 virStorageRevContextFree(virStorageRevContext *ctx);
@@ -53,6 +59,9 @@ struct _virStorageRevSource {
 /* An upload under way: the image or LV that the stream writes to. */
 typedef struct _virStorageRevStaging virStorageRevStaging;
 
+/* A download of a tree under way: the archive that is made as it is read. */
+typedef struct _virStorageRevPacking virStorageRevPacking;
+
 /*
  * Operations on a volume. Each is called with the pool unlocked and the volume's lock held (exclusively for @family,
  * shared for a source), and changes @family, a private copy, as it changes the storage. On failure it has reported an
@@ -63,6 +72,9 @@ struct _virStorageRevOps {
     virStoragePoolType type;
     virStorageVolType volType;
     bool nestedNames;
+
+    /* whether a copy within the pool takes its time; NULL: it never does */
+    bool (*copiesData)(virStoragePoolDef *pool);
 
     /* names that collide with the files or LVs of other volumes */
     int (*checkName)(virStoragePoolDef *pool,
@@ -83,7 +95,8 @@ struct _virStorageRevOps {
                  virStorageRevFamily *family,
                  const virStorageRevSource *source,
                  virStorageVolDef *def);
-    /* the live copy; @source is the lifecycle's source, or NULL */
+    /* the live copy; @source is the lifecycle's source, or NULL. This, stage, commit and discard are NULL where volumes have
+     * no live copies */
     int (*start)(virStorageRevContext *ctx,
                  virStorageRevFamily *family,
                  const virStorageRevSource *source);
@@ -133,13 +146,26 @@ struct _virStorageRevOps {
                            char **temporary);
     void (*tidy)(virStorageRevContext *ctx,
                  const char *temporary);
+    /* in the place of the two above: the archive of a tree. @fd is filled with the end of a pipe that it is read from, and
+     * @lasting set when nothing that happens to @state disturbs it. End takes the end of the stream, and returns -1 with
+     * an error if what was read is not whole */
+    virStorageRevPacking *(*packingBegin)(virStorageRevContext *ctx,
+                                          virStorageRevFamily *family,
+                                          const virStorageRevState *state,
+                                          int *fd,
+                                          bool *lasting);
+    int (*packingEnd)(virStorageRevPacking *packing,
+                      bool finish);
     /* a file descriptor of the live copy itself, for writing */
     int (*openLive)(virStorageRevContext *ctx,
                     virStorageRevFamily *family);
     virStorageRevStaging *(*stagingBegin)(virStorageRevContext *ctx,
                                           virStorageRevFamily *family);
     int (*stagingFd)(virStorageRevStaging *staging);
-    /* makes a part of a staged or live copy read as zeros, with as little space as can be; -1 with errno */
+    /* replaces the error of a failed write by why it failed, where the backend knows better; or NULL */
+    void (*stagingExplain)(virStorageRevStaging *staging);
+    /* makes a part of a staged or live copy read as zeros, with as little space as can be; -1 with errno. NULL where there
+     * are no holes */
     int (*makeHole)(int fd,
                     unsigned long long offset,
                     unsigned long long length);
@@ -154,6 +180,9 @@ struct _virStorageRevOps {
      * left may be removed. NULL with an error */
     virStorageRevFamily *(*read)(virStorageRevContext *ctx,
                                  const char *volume);
+    /* what is due when the space of something that was removed has been freed; called in the background, with the pool
+     * unlocked; or NULL */
+    void (*settle)(virStorageRevContext *ctx);
     /* capacity, allocation and available of the pool, read anew; called with the pool locked */
     int (*updatePool)(virStoragePoolObj *obj);
 };

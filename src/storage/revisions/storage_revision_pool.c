@@ -225,6 +225,7 @@ virStorageRevVolSetHead(virStoragePoolObj *obj,
     vol->dirty = family->live != NULL;
     vol->outdated = virStorageRevFamilyIsOutdated(obj, family, facts);
     vol->generation = virStorageRevMetaGeneration(&family->head->meta);
+    vol->filesMax = family->head->filesMax;
     virStorageRevVolSetRevisions(vol, family);
 }
 
@@ -280,6 +281,16 @@ virStorageRevDefUpdate(virStoragePoolObj *obj,
 }
 
 
+/* What a volume is to whoever uses it. */
+virStorageType
+virStorageRevSourceType(virStorageVolType type)
+{
+    if (type == VIR_STORAGE_VOL_BLOCK)
+        return VIR_STORAGE_TYPE_BLOCK;
+    return type == VIR_STORAGE_VOL_DIR ? VIR_STORAGE_TYPE_DIR : VIR_STORAGE_TYPE_FILE;
+}
+
+
 static int
 virStorageRevDefAdd(virStoragePoolObj *obj,
                     virStorageRevFamily *family,
@@ -296,7 +307,7 @@ virStorageRevDefAdd(virStoragePoolObj *obj,
 
     def->name = g_strdup(name);
     def->type = virStorageRevOpsForType(pool->type)->volType;
-    def->target.type = def->type == VIR_STORAGE_VOL_BLOCK ? VIR_STORAGE_TYPE_BLOCK : VIR_STORAGE_TYPE_FILE;
+    def->target.type = virStorageRevSourceType(def->type);
     def->target.path = g_strdup_printf("%s/%s", pool->target.path, state->file);
     def->target.privateData = (virObject *) vol;
     def->key = g_strdup(def->target.path);

@@ -47,5 +47,8 @@ virStorageRevPoolStateInUse(virStoragePoolObj *obj,
                             virStorageRevFamily *family,
                             const virStorageRevState *state);
 
+virStorageType
+virStorageRevSourceType(virStorageVolType type);
+
 GHashTable *
 virStorageRevPoolFamilies(virStoragePoolObj *obj);

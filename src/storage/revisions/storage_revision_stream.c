@@ -85,6 +85,8 @@ virStorageRevUploadSend(virStreamPtr st,
     virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
     int sent = upload->original->streamSend(st, data, nbytes);
 
+    if (sent == -1 && upload->staging && upload->ops->stagingExplain)
+        upload->ops->stagingExplain(upload->staging);
     if (sent <= 0)
         return sent;
 
@@ -256,6 +258,22 @@ virStorageRevUploadOpen(virStorageRevUpload *upload,
 }
 
 
+/* An archive is read and written from its begin to its end. */
+static int
+virStorageRevStreamCheck(const virStorageRevOps *ops,
+                         const char *name,
+                         unsigned long long offset,
+                         bool sparse)
+{
+    if (ops->volType != VIR_STORAGE_VOL_DIR || (offset == 0 && !sparse))
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("the stream of the directory '%1$s' is a tar archive, which has neither an offset nor holes"), name);
+    return -1;
+}
+
+
 static int
 virStorageRevUploadCheck(virStorageRevOperation *op,
                          const virStorageRevName *name)
@@ -293,7 +311,8 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
     upload->fd = -1;
     /* the locks of an upload in place last as long as the client likes: others are refused at once */
     if (virStorageRevOperationBegin(&op, obj, name->volume, NULL, live) < 0 ||
-        virStorageRevUploadCheck(&op, name) < 0)
+        virStorageRevUploadCheck(&op, name) < 0 ||
+        virStorageRevStreamCheck(op.ops, name->volume, offset, sparse) < 0)
         return -1;
 
     upload->ops = op.ops;
@@ -346,24 +365,28 @@ virStorageRevVolUpload(virStorageVolPtr vol,
  */
 typedef struct _virStorageRevDownload virStorageRevDownload;
 struct _virStorageRevDownload {
-    virStreamDriver driver;    /* what st->driver points to; must be first */
+    virStreamDriver driver;        /* what st->driver points to; must be first */
     virStreamDriver *original;
     unsigned char pool[VIR_UUID_BUFLEN];
-    char *temporary;
+    const virStorageRevOps *ops;
+    virStorageRevLocks *locks;     /* of what is read, where it has to stay as it is */
+    char *temporary;               /* an image that was made or activated, or NULL */
+    virStorageRevPacking *packing; /* the archive of a tree, or NULL */
 };
 
 
 /* The end of a stream is in the daemon's event loop: what it has read is removed in the background. */
 static int
-virStorageRevDownloadEnd(virStreamPtr st,
-                         bool finish)
+virStorageRevDownloadFree(virStorageRevDownload *download,
+                          bool finish)
 {
-    virStorageRevDownload *download = (virStorageRevDownload *) st->driver;
-    int ret;
+    int ret = 0;
 
-    st->driver = download->original;
-    ret = finish ? st->driver->streamFinish(st) : st->driver->streamAbort(st);
-    virStorageRevWorkerTidy(download->pool, download->temporary);
+    if (download->packing)
+        ret = download->ops->packingEnd(download->packing, finish);
+    if (download->temporary)
+        virStorageRevWorkerTidy(download->pool, download->temporary);
+    virStorageRevLocksRelease(download->locks);
     g_free(download->temporary);
     g_free(download);
     return ret;
@@ -373,31 +396,58 @@ virStorageRevDownloadEnd(virStreamPtr st,
 static int
 virStorageRevDownloadFinish(virStreamPtr st)
 {
-    return virStorageRevDownloadEnd(st, true);
+    virStorageRevDownload *download = (virStorageRevDownload *) st->driver;
+    int ret;
+
+    st->driver = download->original;
+    ret = st->driver->streamFinish(st);
+    if (virStorageRevDownloadFree(download, true) < 0)
+        ret = -1;
+    return ret;
 }
 
 
 static int
 virStorageRevDownloadAbort(virStreamPtr st)
 {
-    return virStorageRevDownloadEnd(st, false);
+    virStorageRevDownload *download = (virStorageRevDownload *) st->driver;
+    int ret;
+
+    st->driver = download->original;
+    ret = st->driver->streamAbort(st);
+    virStorageRevDownloadFree(download, false);
+    return ret;
 }
 
 
 static void
-virStorageRevDownloadAttach(virStreamPtr stream,
-                            const unsigned char *pool,
-                            char *temporary)
+virStorageRevDownloadAttach(virStorageRevDownload *download,
+                            virStreamPtr stream)
 {
-    virStorageRevDownload *download = g_new0(virStorageRevDownload, 1);
-
-    memcpy(download->pool, pool, VIR_UUID_BUFLEN);
-    download->temporary = temporary;
     download->original = stream->driver;
     download->driver = *stream->driver;
     download->driver.streamFinish = virStorageRevDownloadFinish;
     download->driver.streamAbort = virStorageRevDownloadAbort;
     stream->driver = &download->driver;
+}
+
+
+/* Returns a file descriptor to read @state from. */
+static int
+virStorageRevDownloadOpen(virStorageRevDownload *download,
+                          virStorageRevOperation *op,
+                          virStorageRevState *state)
+{
+    bool lasting = true;
+    int fd = -1;
+
+    if (!op->ops->packingBegin)
+        return op->ops->openForDownload(op->ctx, op->source, state, &download->temporary);
+
+    download->packing = op->ops->packingBegin(op->ctx, op->source, state, &fd, &lasting);
+    if (download->packing && !lasting)
+        download->locks = g_steal_pointer(&op->locks);
+    return fd;
 }
 
 
@@ -410,26 +460,35 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
                            bool sparse)
 {
     g_auto(virStorageRevOperation) op = { 0 };
+    virStorageRevDownload *download = NULL;
     virStorageRevState *state;
-    g_autofree char *temporary = NULL;
     VIR_AUTOCLOSE fd = -1;
+    const virStorageRevOps *ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
+    /* a tree that is read as it is stays locked as long as the client likes: others are refused at once */
+    bool slow = ops->packingBegin && ops->copiesData(virStoragePoolObjGetDef(obj));
     int ret = -1;
 
-    if (virStorageRevOperationBegin(&op, obj, NULL, name->volume, false) < 0 ||
-        !(state = virStorageRevCheckSource(op.source, name)))
+    if (virStorageRevOperationBegin(&op, obj, NULL, name->volume, slow) < 0 ||
+        !(state = virStorageRevCheckSource(op.source, name)) ||
+        virStorageRevStreamCheck(op.ops, name->volume, offset, sparse) < 0)
         return -1;
 
+    download = g_new0(virStorageRevDownload, 1);
+    download->ops = op.ops;
+    memcpy(download->pool, op.ctx->uuid, VIR_UUID_BUFLEN);
+
     virStorageRevOperationUnlock(&op);
-    if ((fd = op.ops->openForDownload(op.ctx, op.source, state, &temporary)) >= 0)
+    if ((fd = virStorageRevDownloadOpen(download, &op, state)) >= 0)
         ret = virStorageRevStreamOpen(stream, fd, offset, length, sparse, O_RDONLY);
+    VIR_FORCE_CLOSE(fd);
     virStorageRevOperationLock(&op, 0);
 
     if (ret == 0)
         virFDStreamSkipHoles(stream);
-    if (ret == 0 && temporary)
-        virStorageRevDownloadAttach(stream, op.ctx->uuid, g_steal_pointer(&temporary));
-    else if (temporary)
-        virStorageRevWorkerTidy(op.ctx->uuid, temporary);
+    if (ret == 0 && (download->temporary || download->packing))
+        virStorageRevDownloadAttach(download, stream);
+    else
+        virStorageRevDownloadFree(download, false);
     return ret;
 }
 

@@ -123,14 +123,24 @@ static void
 virStorageRevWorkerRunClose(virStorageRevJob *job)
 {
     virStoragePoolObj *obj;
+    g_autoptr(virStorageRevContext) ctx = NULL;
     const virStorageRevOps *ops;
 
     VIR_FORCE_CLOSE(job->fd);
     if (!(obj = virStoragePoolObjFindPoolByUUID(job->pool)))
         return;
+
     if (virStoragePoolObjIsActive(obj) &&
-        (ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type)))
-        ignore_value(ops->updatePool(obj));
+        (ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type))) {
+        if (ops->settle) {
+            ctx = virStorageRevContextNew(virStoragePoolObjGetDef(obj));
+            virObjectUnlock(obj);
+            ops->settle(ctx);
+            virObjectLock(obj);
+        }
+        if (virStoragePoolObjIsActive(obj))
+            ignore_value(ops->updatePool(obj));
+    }
     virStoragePoolObjEndAPI(&obj);
 }
 

@@ -1,0 +1,381 @@
+/*
+ * storage_fspool_scan.c: reading the directories of a pool
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Only the pool's own directories are read, and those that were made for nested names: never a volume's.
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "storage_fspool_scan.h"
+
+#include "virerror.h"
+#include "virlog.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_LOG_INIT("storage.storage_fspool_scan");
+
+/* Nobody nests names that deep, but a loop of bind mounts could. */
+#define SCAN_DEPTH_MAX 32
+
+
+void
+virStorageFspoolScanFree(virStorageFspoolScan *scan)
+{
+    if (!scan)
+        return;
+
+    g_clear_pointer(&scan->families, g_hash_table_unref);
+    g_clear_pointer(&scan->records, g_hash_table_unref);
+    g_ptr_array_unref(scan->unfinished);
+    g_ptr_array_unref(scan->staged);
+    g_free(scan);
+}
+
+
+static virStorageFspoolScan *
+virStorageFspoolScanNew(GHashTable *known)
+{
+    virStorageFspoolScan *scan = g_new0(virStorageFspoolScan, 1);
+
+    scan->known = known;
+    scan->families = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
+    scan->unfinished = g_ptr_array_new_with_free_func(g_free);
+    scan->staged = g_ptr_array_new_with_free_func(g_free);
+    return scan;
+}
+
+
+static virStorageRevFamily *
+virStorageFspoolScanFamily(virStorageFspoolScan *scan,
+                           const char *volume)
+{
+    virStorageRevFamily *family = g_hash_table_lookup(scan->families, volume);
+
+    if (!family && (family = virStorageRevFamilyNew(volume)))
+        g_hash_table_insert(scan->families, family->volume, family);
+    return family;
+}
+
+
+static void
+virStorageFspoolScanCount(virStorageFspoolScan *scan,
+                          virStorageRevState *state)
+{
+    const virStorageFspoolQuotaRecord *record = NULL;
+    unsigned long long capacity = state->capacity;
+    unsigned long long allocation = state->allocation;
+    unsigned long long filesMax = state->filesMax;
+
+    if (scan->records && state->quotaId != 0)
+        record = virStorageFspoolQuotaLookup(scan->records, state->quotaId);
+    virStorageFspoolStateCount(state, record);
+
+    /* what is written in a tree changes nothing at its top */
+    if (capacity != state->capacity || allocation != state->allocation || filesMax != state->filesMax)
+        state->reused = false;
+}
+
+
+/* Returns a copy of what is known of a tree, or NULL when it has to be read: whatever changes its top directory, or the
+ * attributes of that, changes its ctime; one that was young when it was read could have been changed once more within a
+ * tick of the clock. */
+static virStorageRevState *
+virStorageFspoolReuse(virStorageFspoolScan *scan,
+                      int dirfd,
+                      const char *entry,
+                      const virStorageRevName *name,
+                      const char *file)
+{
+    virStorageRevFamily *family = g_hash_table_lookup(scan->known, name->volume);
+    virStorageRevState *known = family ? virStorageRevFamilyFind(family, name) : NULL;
+    struct stat sb;
+
+    if (!known || known->ctime.tv_sec + 2 > known->readAt || STRNEQ(known->file, file) ||
+        fstatat(dirfd, entry, &sb, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(sb.st_mode) ||
+        sb.st_ino != known->ino || sb.st_dev != known->dev ||
+        sb.st_ctim.tv_sec != known->ctime.tv_sec || sb.st_ctim.tv_nsec != known->ctime.tv_nsec)
+        return NULL;
+
+    known = virStorageRevStateCopy(known);
+    known->reused = true;
+    known->inUse = false;
+    return known;
+}
+
+
+/* Reads a directory of the pool's; NULL for what is skipped. */
+static virStorageRevState *
+virStorageFspoolScanTree(virStorageFspoolPool *pool,
+                         int fd,
+                         const char *file,
+                         virStorageRevKind kind)
+{
+    virStorageRevState *state = virStorageRevStateNew(kind);
+
+    state->file = g_strdup(file);
+    if (fd >= 0 && virStorageFspoolStateRead(pool, fd, state) == 0)
+        return state;
+
+    VIR_WARN("skipping '%s' in pool '%s': %s", file, pool->ctx->poolName, g_strerror(errno));
+    virStorageRevStateFree(state);
+    return NULL;
+}
+
+
+/* Two directories can claim to be the same volume, when one is a copy of the other: the first one found is. */
+static void
+virStorageFspoolScanAdd(virStorageFspoolPool *pool,
+                        virStorageFspoolScan *scan,
+                        const char *volume,
+                        virStorageRevState *state)
+{
+    virStorageRevFamily *family = virStorageFspoolScanFamily(scan, volume);
+    virStorageRevName name = { .kind = state->kind, .id = state->id, .word = state->word };
+
+    if (!family || virStorageRevFamilyFind(family, &name)) {
+        VIR_WARN("skipping '%s' in pool '%s': there is another directory of that name", state->file, pool->ctx->poolName);
+        virStorageRevStateFree(state);
+        return;
+    }
+    virStorageFspoolScanCount(scan, state);
+    virStorageRevFamilyAdd(family, state);
+}
+
+
+/* The name of the volume at @path: its path, unless its metadata says otherwise. */
+static const char *
+virStorageFspoolVolumeAt(const char *path,
+                         const virStorageRevMeta *meta)
+{
+    if (meta->name && virStorageRevMetaIsOf(meta, meta->name) &&
+        !virStorageRevVolumeNameProblem(meta->name, true))
+        return meta->name;
+    return path;
+}
+
+
+static int
+virStorageFspoolScanFolder(virStorageFspoolPool *pool,
+                           virStorageFspoolScan *scan,
+                           int dirfd,
+                           const char *prefix,
+                           unsigned int depth);
+
+
+/* A directory below the pool is a volume, or a folder of such. */
+static void
+virStorageFspoolScanEntry(virStorageFspoolPool *pool,
+                          virStorageFspoolScan *scan,
+                          int dirfd,
+                          const char *prefix,
+                          const char *entry,
+                          unsigned int depth)
+{
+    g_autofree char *path = g_strconcat(prefix, entry, NULL);
+    virStorageRevName name = { .volume = path, .kind = VIR_STORAGE_REV_HEAD };
+    virStorageRevState *state;
+    VIR_AUTOCLOSE fd = -1;
+
+    if (virStorageFspoolPathProblem(path)) {
+        if (STRNEQ(path, VIR_STORAGE_FSPOOL_DIR))
+            VIR_INFO("skipping a directory of pool '%s' whose name no volume can have", pool->ctx->poolName);
+        return;
+    }
+    if ((state = virStorageFspoolReuse(scan, dirfd, entry, &name, path))) {
+        virStorageFspoolScanAdd(pool, scan, path, state);
+        return;
+    }
+
+    fd = virStorageRevOpenAt(dirfd, entry, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0 && errno == ENOTDIR)
+        return;
+    if (!(state = virStorageFspoolScanTree(pool, fd, path, VIR_STORAGE_REV_HEAD)))
+        return;
+
+    if (!virStorageFspoolIsFolder(fd, &state->meta)) {
+        g_autofree char *volume = g_strdup(virStorageFspoolVolumeAt(path, &state->meta));
+
+        virStorageFspoolScanAdd(pool, scan, volume, state);
+        return;
+    }
+
+    virStorageRevStateFree(state);
+    if (depth >= SCAN_DEPTH_MAX || virStorageFspoolScanFolder(pool, scan, fd, path, depth + 1) < 0)
+        VIR_WARN("skipping directory '%s' of pool '%s'", path, pool->ctx->poolName);
+}
+
+
+static int
+virStorageFspoolScanFolder(virStorageFspoolPool *pool,
+                           virStorageFspoolScan *scan,
+                           int dirfd,
+                           const char *prefix,
+                           unsigned int depth)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    g_autofree char *below = *prefix ? g_strconcat(prefix, "/", NULL) : g_strdup("");
+    size_t i;
+
+    if (virStorageFspoolReadNames(dirfd, false, names) < 0)
+        return -1;
+
+    for (i = 0; i < names->len; i++)
+        virStorageFspoolScanEntry(pool, scan, dirfd, below, g_ptr_array_index(names, i), depth);
+    return 0;
+}
+
+
+static void
+virStorageFspoolScanRevision(virStorageFspoolPool *pool,
+                             virStorageFspoolScan *scan,
+                             const char *entry)
+{
+    g_auto(virStorageRevName) name = { 0 };
+    g_autofree char *file = g_strdup_printf("%s/%s", VIR_STORAGE_FSPOOL_REVISIONS, entry);
+    virStorageRevState *state;
+    VIR_AUTOCLOSE fd = -1;
+
+    if (virStorageFspoolRevisionParse(entry, &name) < 0) {
+        VIR_WARN("skipping '%s' in pool '%s', which is not the name of a revision", file, pool->ctx->poolName);
+        return;
+    }
+
+    if (!(state = virStorageFspoolReuse(scan, pool->root.revisions, entry, &name, file))) {
+        fd = virStorageRevOpenAt(pool->root.revisions, entry, O_RDONLY | O_DIRECTORY, 0);
+        if (!(state = virStorageFspoolScanTree(pool, fd, file, name.kind)))
+            return;
+        if (state->meta.pending) {
+            g_ptr_array_add(scan->unfinished, g_strdup(entry));
+            virStorageRevStateFree(state);
+            return;
+        }
+        state->id = name.id;
+        state->word = g_steal_pointer(&name.word);
+    }
+    virStorageFspoolScanAdd(pool, scan, name.volume, state);
+}
+
+
+/* Nothing tells when a state was superseded, but when the next one was made. */
+static void
+virStorageFspoolScanTimes(virStorageRevFamily *family)
+{
+    size_t i;
+
+    for (i = 0; i < family->revisions->len; i++) {
+        virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+        virStorageRevState *next = i + 1 < family->revisions->len ? g_ptr_array_index(family->revisions, i + 1) : NULL;
+
+        if (state->kind != VIR_STORAGE_REV_NUMBERED || state->superseded != 0)
+            continue;
+        if (!next || next->kind != VIR_STORAGE_REV_NUMBERED)
+            next = family->head;
+        if (next)
+            state->superseded = next->meta.created;
+    }
+}
+
+
+static int
+virStorageFspoolScanRevisions(virStorageFspoolPool *pool,
+                              virStorageFspoolScan *scan)
+{
+    g_autoptr(GPtrArray) entries = g_ptr_array_new_with_free_func(g_free);
+    size_t i;
+
+    if (virStorageFspoolReadNames(pool->root.revisions, false, entries) < 0)
+        return -1;
+    for (i = 0; i < entries->len; i++)
+        virStorageFspoolScanRevision(pool, scan, g_ptr_array_index(entries, i));
+    return 0;
+}
+
+
+static void
+virStorageFspoolScanSort(virStorageFspoolPool *pool,
+                         virStorageFspoolScan *scan)
+{
+    GHashTableIter iter;
+    void *family;
+
+    g_hash_table_iter_init(&iter, scan->families);
+    while (g_hash_table_iter_next(&iter, NULL, &family)) {
+        virStorageRevFamilySort(family);
+        virStorageFspoolScanTimes(family);
+        virStorageRevFamilyWarnForgotten(family, pool->ctx->poolName);
+    }
+}
+
+
+/**
+ * virStorageFspoolScanPool:
+ * @pool: pool
+ * @known: what the last refresh found, name of a volume → virStorageRevFamily
+ *
+ * Reads what lies in the pool, and the quota tables once. Changes nothing. One bad directory never makes it fail.
+ *
+ * Returns what it found, or NULL with an error when the pool itself cannot be read
+ */
+virStorageFspoolScan *
+virStorageFspoolScanPool(virStorageFspoolPool *pool,
+                         GHashTable *known)
+{
+    g_autoptr(virStorageFspoolScan) scan = virStorageFspoolScanNew(known);
+    g_autoptr(GPtrArray) trash = g_ptr_array_new_with_free_func(g_free);
+
+    if (pool->quota.kind != VIR_STORAGE_FSPOOL_QUOTA_NONE &&
+        !(scan->records = virStorageFspoolQuotaReadAll(&pool->quota, pool->root.fd))) {
+        virReportSystemError(errno, _("cannot read the quotas of pool '%1$s'"), pool->ctx->poolName);
+        return NULL;
+    }
+
+    if (virStorageFspoolScanRevisions(pool, scan) < 0 ||
+        virStorageFspoolScanFolder(pool, scan, pool->root.fd, "", 0) < 0 ||
+        virStorageFspoolReadNames(pool->root.staging, true, scan->staged) < 0 ||
+        virStorageFspoolReadNames(pool->root.trash, true, trash) < 0) {
+        virReportSystemError(errno, _("cannot read the directory '%1$s' of pool '%2$s'"),
+                             pool->ctx->poolPath, pool->ctx->poolName);
+        return NULL;
+    }
+
+    scan->hasTrash = trash->len > 0;
+    virStorageFspoolScanSort(pool, scan);
+    return g_steal_pointer(&scan);
+}
+
+
+/**
+ * virStorageFspoolScanVolume:
+ * @ctx: pool
+ * @volume: volume
+ *
+ * Reads what there is of one volume, and trusts nothing that is known of it. A volume can lie at another path than its
+ * name, which only a look at all of them tells.
+ *
+ * Returns it, which may be nothing at all, or NULL with an error
+ */
+virStorageRevFamily *
+virStorageFspoolScanVolume(virStorageRevContext *ctx,
+                           const char *volume)
+{
+    g_autoptr(GHashTable) nothing = g_hash_table_new(g_str_hash, g_str_equal);
+    g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
+    g_autoptr(virStorageFspoolScan) scan = NULL;
+    virStorageRevFamily *family;
+
+    if (virStorageFspoolPoolOpen(&pool, ctx) < 0 ||
+        !(scan = virStorageFspoolScanPool(&pool, nothing)))
+        return NULL;
+
+    if ((family = g_hash_table_lookup(scan->families, volume)))
+        return virObjectRef(family);
+    return virStorageRevFamilyNew(volume);
+}

@@ -1,0 +1,306 @@
+/*
+ * storage_fspool_stream.c: directory trees as tar streams
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * libvirt's stream has one end of a pipe, and a thread of ours makes the archive, or the tree of it, at the other.
+ */
+
+#include <config.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "storage_fspool_stream.h"
+
+#include "storage_fspool_archive.h"
+#include "storage_fspool_privilege.h"
+#include "storage_fspool_subvolume.h"
+#include "viralloc.h"
+#include "virerror.h"
+#include "virthread.h"
+#include "virutil.h"
+
+#define VIR_FROM_THIS VIR_FROM_STORAGE
+
+/* A thread and how it ended. */
+typedef struct _virStorageFspoolPipe virStorageFspoolPipe;
+struct _virStorageFspoolPipe {
+    int ends[2];      /* to read from, to write to */
+    virThread thread;
+    bool running;
+    int result;
+    virErrorPtr err;  /* of the thread, when it has failed */
+    int ended;        /* atomic: the two above are there to be read */
+};
+
+#define VIR_STORAGE_FSPOOL_PIPE_INIT { .ends = { -1, -1 } }
+
+/* An upload to a head. */
+struct _virStorageRevStaging {
+    virStorageRevContext *ctx;
+    virStorageFspoolPool pool;
+    virStorageFspoolStage stage;
+    virStorageFspoolPipe pipe;
+    char *volume;
+    unsigned long long generation; /* of the head that it is to replace */
+    ino_t ino;
+};
+
+/* A download. */
+struct _virStorageRevPacking {
+    virStorageRevContext *ctx;
+    virStorageFspoolPool pool;
+    virStorageFspoolStage stage;   /* a snapshot, where there can be one */
+    virStorageFspoolPipe pipe;
+    char *name;
+    int fd;                        /* the tree itself, where there cannot */
+};
+
+
+static int
+virStorageFspoolPipeOpen(virStorageFspoolPipe *pipe,
+                         virThreadFunc func,
+                         void *opaque,
+                         const char *name)
+{
+    if (virPipe(pipe->ends) < 0)
+        return -1;
+
+    if (virThreadCreateFull(&pipe->thread, true, func, "vol-tar", false, opaque) < 0) {
+        virReportSystemError(errno, _("cannot start a thread for the archive of '%1$s'"), name);
+        return -1;
+    }
+    pipe->running = true;
+    return 0;
+}
+
+
+/* Called by the thread when it is done; whoever is at the other end of the pipe sees that it has ended. */
+static void
+virStorageFspoolPipeEnded(virStorageFspoolPipe *pipe,
+                          int result,
+                          size_t end)
+{
+    pipe->result = result;
+    if (result < 0)
+        virErrorPreserveLast(&pipe->err);
+    g_atomic_int_set(&pipe->ended, 1);
+    VIR_FORCE_CLOSE(pipe->ends[end]);
+}
+
+
+static void
+virStorageFspoolPipeJoin(virStorageFspoolPipe *pipe)
+{
+    if (pipe->running)
+        virThreadJoin(&pipe->thread);
+    pipe->running = false;
+}
+
+
+static void
+virStorageFspoolPipeClear(virStorageFspoolPipe *pipe)
+{
+    virStorageFspoolPipeJoin(pipe);
+    VIR_FORCE_CLOSE(pipe->ends[0]);
+    VIR_FORCE_CLOSE(pipe->ends[1]);
+    virFreeError(pipe->err);
+    pipe->err = NULL;
+}
+
+
+static void
+virStorageFspoolUnpackMain(void *opaque)
+{
+    virStorageRevStaging *staging = opaque;
+    int result;
+
+    virStorageFspoolExemptionDrop();
+    result = virStorageFspoolArchiveUnpack(staging->pipe.ends[0], staging->stage.fd, staging->volume);
+
+    virStorageFspoolPipeEnded(&staging->pipe, result, 0);
+}
+
+
+/* An empty tree beside the head, with its limits and its owner. */
+static int
+virStorageFspoolStagingPrepare(virStorageRevStaging *staging,
+                               virStorageRevFamily *family)
+{
+    VIR_AUTOCLOSE head = -1;
+    virStorageFspoolLimits limits;
+
+    virStorageFspoolLimitsOf(family->head, &limits);
+    if (virStorageFspoolPoolOpen(&staging->pool, staging->ctx) < 0 ||
+        (head = virStorageFspoolOpenState(&staging->pool, family->head, family->volume)) < 0 ||
+        virStorageFspoolCheckWhole(head, family->volume) < 0 ||
+        virStorageFspoolItemMake(&staging->pool, &staging->stage, &limits, family->volume) < 0)
+        return -1;
+    return virStorageRevPermsCopy(head, staging->stage.fd, family->volume);
+}
+
+
+virStorageRevStaging *
+virStorageFspoolStagingBegin(virStorageRevContext *ctx,
+                             virStorageRevFamily *family)
+{
+    virStorageRevStaging *staging = g_new0(virStorageRevStaging, 1);
+
+    staging->ctx = virStorageRevContextCopy(ctx);
+    staging->pool = (virStorageFspoolPool) VIR_STORAGE_FSPOOL_POOL_INIT;
+    staging->stage = (virStorageFspoolStage) VIR_STORAGE_FSPOOL_STAGE_INIT;
+    staging->pipe = (virStorageFspoolPipe) VIR_STORAGE_FSPOOL_PIPE_INIT;
+    staging->volume = g_strdup(family->volume);
+    staging->generation = virStorageRevMetaGeneration(&family->head->meta);
+    staging->ino = family->head->ino;
+
+    if (virStorageFspoolStagingPrepare(staging, family) < 0 ||
+        virStorageFspoolPipeOpen(&staging->pipe, virStorageFspoolUnpackMain, staging, staging->volume) < 0) {
+        virStorageFspoolStagingEnd(staging);
+        return NULL;
+    }
+    return staging;
+}
+
+
+int
+virStorageFspoolStagingFd(virStorageRevStaging *staging)
+{
+    return staging->pipe.ends[1];
+}
+
+
+/* When the stream has failed because the thread has, what that says is what the client wants to know. The thread is not
+ * waited for: it could be waiting for the stream, which is still open. */
+void
+virStorageFspoolStagingExplain(virStorageRevStaging *staging)
+{
+    if (g_atomic_int_get(&staging->pipe.ended) && staging->pipe.err)
+        virSetError(staging->pipe.err);
+}
+
+
+int
+virStorageFspoolStagingCommit(virStorageRevContext *ctx,
+                              virStorageRevFamily *family,
+                              virStorageRevStaging *staging)
+{
+    g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
+    VIR_AUTOCLOSE head = -1;
+
+    VIR_FORCE_CLOSE(staging->pipe.ends[1]);
+    virStorageFspoolPipeJoin(&staging->pipe);
+    if (staging->pipe.result < 0) {
+        virStorageFspoolStagingExplain(staging);
+        return -1;
+    }
+
+    if (!family->head || family->head->ino != staging->ino ||
+        virStorageRevMetaGeneration(&family->head->meta) != staging->generation) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' has been changed during the upload, which is given up"), family->volume);
+        return -1;
+    }
+    if (virStorageFspoolPoolOpen(&pool, ctx) < 0 ||
+        (head = virStorageFspoolOpenState(&pool, family->head, family->volume)) < 0 ||
+        virStorageFspoolCheckWhole(head, family->volume) < 0)
+        return -1;
+    return virStorageFspoolSwitch(&pool, family, &staging->stage, NULL, true);
+}
+
+
+void
+virStorageFspoolStagingEnd(virStorageRevStaging *staging)
+{
+    VIR_FORCE_CLOSE(staging->pipe.ends[1]);
+    virStorageFspoolPipeClear(&staging->pipe);
+    virStorageFspoolStageClear(&staging->stage);
+    virStorageFspoolPoolClear(&staging->pool);
+    virStorageRevContextFree(staging->ctx);
+    g_free(staging->volume);
+    g_free(staging);
+}
+
+
+static void
+virStorageFspoolPackMain(void *opaque)
+{
+    virStorageRevPacking *packing = opaque;
+    int fd = packing->stage.fd >= 0 ? packing->stage.fd : packing->fd;
+
+    virStorageFspoolPipeEnded(&packing->pipe,
+                              virStorageFspoolArchivePack(fd, packing->pipe.ends[1], packing->name), 1);
+}
+
+
+/* A head is written to meanwhile: a snapshot of it is stable, and costs nothing. */
+static int
+virStorageFspoolPackingPrepare(virStorageRevPacking *packing,
+                               const virStorageRevState *state)
+{
+    if (virStorageFspoolPoolOpen(&packing->pool, packing->ctx) < 0 ||
+        (packing->fd = virStorageFspoolOpenState(&packing->pool, state, packing->name)) < 0 ||
+        virStorageFspoolCheckWhole(packing->fd, packing->name) < 0)
+        return -1;
+
+    if (state->kind != VIR_STORAGE_REV_HEAD || !virStorageFspoolIsSubvolume(packing->fd))
+        return 0;
+    return virStorageFspoolStageSnapshot(&packing->stage, &packing->pool.root, packing->fd, "");
+}
+
+
+virStorageRevPacking *
+virStorageFspoolPackingBegin(virStorageRevContext *ctx,
+                             virStorageRevFamily *family,
+                             const virStorageRevState *state,
+                             int *fd,
+                             bool *lasting)
+{
+    virStorageRevPacking *packing = g_new0(virStorageRevPacking, 1);
+
+    packing->ctx = virStorageRevContextCopy(ctx);
+    packing->pool = (virStorageFspoolPool) VIR_STORAGE_FSPOOL_POOL_INIT;
+    packing->stage = (virStorageFspoolStage) VIR_STORAGE_FSPOOL_STAGE_INIT;
+    packing->pipe = (virStorageFspoolPipe) VIR_STORAGE_FSPOOL_PIPE_INIT;
+    packing->name = virStorageRevStateName(family, state);
+    packing->fd = -1;
+
+    if (virStorageFspoolPackingPrepare(packing, state) < 0 ||
+        virStorageFspoolPipeOpen(&packing->pipe, virStorageFspoolPackMain, packing, packing->name) < 0) {
+        ignore_value(virStorageFspoolPackingEnd(packing, false));
+        return NULL;
+    }
+    *lasting = packing->stage.fd >= 0;
+    *fd = packing->pipe.ends[0];
+    packing->pipe.ends[0] = -1;
+    return packing;
+}
+
+
+/* A client that has read enough, and closed its end, is no failure: any other means that the archive is not whole. */
+int
+virStorageFspoolPackingEnd(virStorageRevPacking *packing,
+                           bool finish)
+{
+    virErrorPtr err;
+    int ret = 0;
+
+    virStorageFspoolPipeJoin(&packing->pipe);
+    err = packing->pipe.err;
+    if (finish && packing->pipe.result < 0 && err && err->int1 != EPIPE) {
+        virSetError(err);
+        ret = -1;
+    }
+
+    virStorageFspoolPipeClear(&packing->pipe);
+    virStorageFspoolStageClear(&packing->stage);
+    virStorageFspoolPoolClear(&packing->pool);
+    VIR_FORCE_CLOSE(packing->fd);
+    virStorageRevContextFree(packing->ctx);
+    g_free(packing->name);
+    g_free(packing);
+    return ret;
+}

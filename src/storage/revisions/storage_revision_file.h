@@ -1,0 +1,53 @@
+/*
+ * storage_revision_file.h: files and directories of volumes, and what is written on them
+ *
+ * Copyright (C) 2026 the libvirt storage revisions authors
+ *
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "storage_revision_family.h"
+#include "virfile.h"
+
+int
+virStorageRevOpenAt(int dirfd,
+                    const char *path,
+                    int oflags,
+                    mode_t mode);
+
+const char *
+virStorageRevAttrName(void);
+
+int
+virStorageRevCloneFile(int from,
+                       int to);
+
+int
+virStorageRevMetaReadFile(int fd,
+                          virStorageRevMeta *meta,
+                          bool *whole);
+
+int
+virStorageRevMetaWriteFile(int fd,
+                           const virStorageRevMeta *meta,
+                           const char *name);
+
+int
+virStorageRevSync(int fd,
+                  const char *name);
+
+int
+virStorageRevPermsCopy(int from,
+                       int to,
+                       const char *name);
+
+int
+virStorageRevPermsSet(int fd,
+                      const virStoragePerms *perms,
+                      const char *name);
+
+void
+virStorageRevLabelRead(int fd,
+                       virStorageRevState *state);
