@@ -9,7 +9,8 @@ import signal
 import pytest
 
 # Before these are imported: what differed stands in the error.
-pytest.register_assert_rewrite("crashrig", "pools", "thincrash")
+pytest.register_assert_rewrite("crashrig", "pools", "thincrash", "fsplaces",
+                               "fspoolpool", "fstrees")
 
 # pylint: disable=wrong-import-position
 import differences
@@ -31,6 +32,8 @@ def pytest_addoption(parser):
                      help="the type of the pools under test")
     parser.addoption("--all-thin", action="store_true", help="with qubes-thin, "
                      "also tests of code that the types share")
+    parser.addoption("--all-file-systems", action="store_true",
+                     help="every test of fspool on every file system")
 
 
 def pytest_configure(config):
@@ -40,6 +43,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "crash: kills and power losses")
     config.addinivalue_line("markers", "timeout_seconds(n): hangs after n s")
     config.addinivalue_line("markers", "slow: takes more than some seconds")
+    # File systems and fixtures of test_fspool_*.py.
+    config.pluginmanager.import_plugin("fsplugin")
 
 
 def is_repetition(item):

@@ -116,6 +116,7 @@ REFLINK_ONLY = {
             test_qemu_can_open_after_every_operation
             test_retention_defers_a_used_revision[loop]""",
         "test_resize.py": """test_loop_device_learns_of_it
+            test_loop_device_keeps_a_head_from_shrinking
             test_loop_device_over_a_link_learns_of_it""",
     },
     "The pool is a volume group, no directory: test_thin_pool.py.": {

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/btrfs.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <signal.h>
@@ -41,7 +42,7 @@
 # define O_TMPFILE_BITS (O_TMPFILE & ~O_DIRECTORY)
 #endif
 
-enum shape { FD, FD2, PATH, PATH2, AT, ATAT, OPENAT, OPENAT2, IOCTL };
+enum shape { FD, FD2, PATH, PATH2, AT, ATAT, LINKAT, OPENAT, OPENAT2, IOCTL };
 
 static const struct call {
     long number;
@@ -76,6 +77,8 @@ static const struct call {
     { SYS_removexattr, "removexattr", PATH },
     { SYS_lremovexattr, "lremovexattr", PATH },
     { SYS_truncate, "truncate", PATH },
+    { SYS_symlinkat, "symlinkat", LINKAT },
+    { SYS_quotactl_fd, "quotactl_fd", FD },
     { SYS_fsetxattr, "fsetxattr", FD },
     { SYS_fremovexattr, "fremovexattr", FD },
     { SYS_ftruncate, "ftruncate", FD },
@@ -196,7 +199,25 @@ static bool opens_for_change(pid_t tid, const struct call *call, const uint64_t 
 
 static bool ioctl_changes(uint64_t request)
 {
-    return request == FICLONE || request == FICLONERANGE || request == FS_IOC_SETFLAGS;
+    switch (request) {
+    case FICLONE:
+    case FICLONERANGE:
+    case FS_IOC_SETFLAGS:
+    case FS_IOC_FSSETXATTR:
+    case BTRFS_IOC_SUBVOL_CREATE:
+    case BTRFS_IOC_SUBVOL_CREATE_V2:
+    case BTRFS_IOC_SNAP_CREATE:
+    case BTRFS_IOC_SNAP_CREATE_V2:
+    case BTRFS_IOC_SNAP_DESTROY:
+    case BTRFS_IOC_SNAP_DESTROY_V2:
+    case BTRFS_IOC_SUBVOL_SETFLAGS:
+    case BTRFS_IOC_QGROUP_ASSIGN:
+    case BTRFS_IOC_QGROUP_CREATE:
+    case BTRFS_IOC_QGROUP_LIMIT:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Whether the call changes something below the directory; path says where. */
@@ -223,6 +244,8 @@ static bool is_step(pid_t tid, const struct call *call, const uint64_t *args, ch
         /* fall through */
     case AT:
         return at_path(tid, args[0], args[1], path, n) && below(path);
+    case LINKAT:
+        return at_path(tid, args[1], args[2], path, n) && below(path);
     case OPENAT:
     case OPENAT2:
         return opens_for_change(tid, call, args) && at_path(tid, args[0], args[1], path, n) && below(path);

@@ -208,15 +208,23 @@ def test_loop_device_learns_of_it(pool, which):
     loop = run("losetup", "--find", "--show",
                pool.device(which)).stdout.strip()
     try:
-        if which == "a":
-            with refused(INVALID):
-                pool.vol("a").resize(2 * MIB, 0)
-            return
         pool.vol(which).resize(2 * MIB, 0)
         size = run("blockdev", "--getsize64", loop).stdout.strip()
         assert int(size) == 2 * MIB
     finally:
         run("losetup", "-d", loop)
+
+
+def test_loop_device_keeps_a_head_from_shrinking(pool):
+    """Section 3: what is in use does not lose its ground."""
+    pool.create("a", content="one")
+    loop = run("losetup", "--find", "--show", pool.device("a")).stdout.strip()
+    try:
+        with refused(INVALID):
+            pool.vol("a").resize(MIB // 2, libvirt.VIR_STORAGE_VOL_RESIZE_SHRINK)
+    finally:
+        run("losetup", "-d", loop)
+    assert pool.holds("a", "one")
 
 
 def test_loop_device_over_a_link_learns_of_it(pool, pools):

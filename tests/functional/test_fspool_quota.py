@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The kernel's quota records, others' too, and full file systems (5, 6)."""
+
+import os
+import subprocess
+
+
+import libvirt
+import pytest
+
+from filesystems import run
+from fsplaces import limit_project
+from fstrees import archive, member, put, tar_of, write_until_full
+from pools import MIB, pattern, refused, wait_for
+
+
+LIMIT = 32 * MIB
+SLACK = 2 * MIB
+
+limits = pytest.mark.needs("limits")
+
+
+def records_are(fs, before, pool):
+    """Whether the kernel has no record that it had not before."""
+    pool.refresh()
+    fs.removed()
+    return set(fs.records()) <= before
+
+
+@limits
+def test_records_go_with_the_item(fspool, fs):
+    """Section 3: delete: the quota record is freed."""
+    fspool.create("other", LIMIT)
+    before = set(fs.records())
+    fspool.create("a", LIMIT, content="one", keep=3)
+    fspool.cycle("a", "two")
+    fspool.pin("a", "w")
+    fspool.clone("a", "d/b")
+    fspool.delete("a", libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS)
+    fspool.delete("d/b")
+    wait_for(lambda: records_are(fs, before, fspool), 60, "records freed")
+    assert fspool.size("other") == LIMIT
+
+
+@limits
+def test_records_go_with_revisions(fspool, fs):
+    """Section 2: what retention removes, an abort, a refused operation."""
+    fspool.create("a", LIMIT, content="one", keep=1)
+    fspool.cycle("a", "two")
+    before = len(fs.records())
+    for number in range(4):
+        fspool.cycle("a", f"more {number}")
+    fspool.pin("a", "w")
+    fspool.delete("a@w")
+    with refused():
+        fspool.upload("a", b"no archive")
+
+    def freed():
+        fspool.refresh()
+        fs.removed()
+        return len(fs.records()) <= before
+    wait_for(freed, 60, "records freed")
+
+
+@pytest.mark.needs("btrfs", "limits")
+def test_other_groups_stay(fspool, fs):
+    """Section 5: what is not ours is never removed."""
+    other = fs.path + "/other"
+    run("btrfs", "subvolume", "create", other)
+    run("btrfs", "qgroup", "create", "1/77777", fs.path)
+    run("btrfs", "qgroup", "limit", str(64 * MIB), "1/77777", fs.path)
+    try:
+        theirs = {"0/5", "1/77777", "0/" + subprocess.check_output(
+            ["btrfs", "inspect-internal", "rootid", other],
+            text=True).strip()}
+        before = fs.records()
+        fspool.create("a", LIMIT, content="one")
+        fspool.cycle("a", "two")
+        fspool.delete("a")
+        fspool.restart()
+        after = fs.records()
+        assert after["1/77777"] == before["1/77777"]
+        assert theirs <= set(after)
+    finally:
+        run("btrfs", "qgroup", "destroy", "1/77777", fs.path)
+        run("btrfs", "subvolume", "delete", other)
+
+
+@pytest.mark.needs("project")
+def test_other_projects_stay(fspool, fs):
+    """Section 5: ids that others use are not taken, nor their limits."""
+    fspool.create("probe", LIMIT)
+    first = max(fs.records())
+    taken = range(first + 1, first + 6)
+    for ident in taken:
+        place = f"{fs.path}/other-{ident}"
+        os.mkdir(place)
+        run("chattr", "+P", "-p", str(ident), place)
+        limit_project(fs.device, ident, LIMIT * 3)
+    try:
+        before = fs.records()
+        for number in range(8):
+            fspool.create(f"a{number}", LIMIT)
+        after = fs.records()
+        assert {i: after[i] for i in taken} == {i: before[i] for i in taken}
+        assert len(after) - len(before) == 8
+    finally:
+        for ident in taken:
+            limit_project(fs.device, ident, 0)
+            os.rmdir(f"{fs.path}/other-{ident}")
+
+
+@pytest.mark.needs("simple")
+def test_nested_subvolume_does_not_escape(fspool):
+    """Section 4: the limit holds for the whole tree."""
+    fspool.create("a", LIMIT)
+    inner = fspool.device("a") + "/inner"
+    run("btrfs", "subvolume", "create", inner)
+    assert write_until_full(inner + "/file", 3 * LIMIT) <= LIMIT + SLACK
+
+
+# Full file systems
+
+
+@pytest.mark.needs("local")
+def test_full_file_system(fspools, small_fs):
+    """Section 6: out of space: refused, with every item as it was."""
+    pool = fspools(small_fs.path).up()
+    pool.create("a", content="one")
+    put(pool.device("a") + "/large", os.urandom(24 * MIB))
+    write_until_full(small_fs.path + "/fill", 1024 * MIB)
+    before = pool.digest("a")
+    for call in (lambda: pool.upload("a", tar_of(pool.device("a"))),
+                 lambda: pool.upload("a", archive(member(
+                     "b", pattern("b", 48 * MIB)))),
+                 lambda: pool.clone("a", "b"), lambda: pool.create("c")):
+        try:
+            call()
+        except libvirt.libvirtError:
+            continue
+    assert pool.files.at_rest() == []
+    os.unlink(small_fs.path + "/fill")
+    pool.restart()
+    assert pool.digest("a") == before or pool.revisions("a")
+    for name in set(pool.names()) & {"b"}:
+        assert pool.digest(name) == before
+    pool.cycle("a", "two")
+    assert pool.holds("a", "two")
+
+
+# The pool's own sizes
+
+
+def test_pool_has_the_file_systems_sizes(fspool):
+    """Section 9: read from the file system, not added up."""
+    run("sync", "-f", fspool.path)
+    fspool.refresh()
+    _, capacity, allocation, available = fspool.virt.info()
+    info = os.statvfs(fspool.path)
+    assert capacity == info.f_blocks * info.f_frsize
+    assert abs(available - info.f_bavail * info.f_frsize) <= 16 * MIB
+    assert allocation + available <= capacity
