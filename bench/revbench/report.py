@@ -72,10 +72,12 @@ class Report:
         return "\n\n".join([machine(), *self.where] + ([self.budget_table()] if self.budgets else [])
                            + self.parts) + "\n"
 
-    def write_into(self, path, what=""):
-        """Replace what stands between the marks, or make the file; WHAT is part of the marks."""
+    def write_into(self, path, what="", begins=""):
+        """Replace what stands between the marks, or make the file; WHAT is part of the marks.
+
+        BEGINS is Markdown that goes before the report."""
         begin, end = (mark % (what and " of " + what) for mark in (BEGIN, END))
-        body = "%s\n\n%s\n%s" % (begin, self.markdown(), end)
+        body = "%s\n\n%s%s\n%s" % (begin, begins and begins + "\n", self.markdown(), end)
         try:
             with open(path, encoding="utf-8") as file:
                 old = file.read()

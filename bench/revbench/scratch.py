@@ -12,6 +12,7 @@ MKFS = {
     # What mkfs.xfs makes by default; said aloud because the numbers rest on it.
     "xfs": ["mkfs.xfs", "-q", "-m", "reflink=1"],
 }
+NAMES = {"xfs": "XFS", "btrfs": "Btrfs"}
 
 
 def run(*command):
@@ -32,6 +33,7 @@ class FileSystem:
         self.folder = tempfile.mkdtemp(prefix="bench-%s-" % kind, dir=scratch)
         self.image = os.path.join(self.folder, "image")
         self.path = os.path.join(self.folder, "mnt")
+        self.options = "noatime"
         self.loop = None
         self.mounted = False
         self.direct = False
@@ -55,7 +57,7 @@ class FileSystem:
         except subprocess.CalledProcessError:
             pass
         run(*MKFS[self.kind], self.loop)
-        run("mount", "-o", "noatime", self.loop, self.path)
+        run("mount", "-o", self.options, self.loop, self.path)
         self.mounted = True
 
     def __exit__(self, *_exc):
@@ -94,7 +96,7 @@ class FileSystem:
         version = subprocess.run([mkfs, "-V"], check=False, text=True, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT).stdout.strip().splitlines()[0]
         return "%s on a loop device (%s), made by `%s` (%s)" % (
-            {"xfs": "XFS", "btrfs": "Btrfs"}[self.kind],
+            NAMES[self.kind],
             "O_DIRECT" if self.direct else "through the page cache",
             " ".join(MKFS[self.kind]), version)
 
