@@ -22,7 +22,7 @@ CAPACITY = 1 << 30
 # Each creation waits for what it made to be durable: several at a time wait for the same.
 MAKERS = 8
 
-CALL = re.compile(r"^\d+ +(\w+)\(")
+CALL = re.compile(r"^(\d+) +(\w+)\(")
 SEARCH = re.compile(r"BTRFS_IOC_TREE_SEARCH(?:_V2)?, \{(?:key=)?\{tree_id=BTRFS_QUOTA_TREE_OBJECTID, (.*?)\}")
 QUOTACTL = ("quotactl", "quotactl_fd")
 
@@ -61,7 +61,8 @@ class Calls:
         if not first:
             handle.refresh()
         self.by_name = collections.Counter()
-        self.searches = []
+        self.by_thread = collections.Counter()
+        self.reads = collections.defaultdict(list)
         output = os.path.join(folder, "strace")
         with subprocess.Popen(["strace", "-f", "-s", "8", "-o", output, "-p", str(daemon.pid)],
                               stderr=subprocess.PIPE, text=True) as strace:
@@ -81,21 +82,28 @@ class Calls:
         call = CALL.match(line)
         if not call:
             return
-        self.by_name[call.group(1)] += 1
-        if call.group(1) in QUOTACTL:
-            self.searches.append(line.split("(", 1)[1].rsplit("=", 1)[0])
+        thread, name = call.groups()
+        self.by_name[name] += 1
+        self.by_thread[thread] += 1
+        if name in QUOTACTL:
+            self.reads[thread].append(line.split("(", 1)[1].rsplit("=", 1)[0])
         elif "BTRFS_IOC_TREE_SEARCH" in line:
             found = SEARCH.search(line)
             if found:
-                self.searches.append(found.group(1))
+                self.reads[thread].append(found.group(1))
 
     @property
     def total(self):
         return sum(self.by_name.values())
 
     @property
+    def searches(self):
+        """Reads of the quota tables by the refresh: work in the background has its own."""
+        return self.reads[self.by_thread.most_common(1)[0][0]]
+
+    @property
     def repeated(self):
-        """How many reads of the quota tables began where another one had begun."""
+        """How many of them began where another one had begun."""
         return len(self.searches) - len(set(self.searches))
 
 

@@ -263,6 +263,15 @@ def write_until_full(path, most):
 # Archives
 
 
+def members(data):
+    """What is in an archive; the order of attributes is a file system's."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive_:
+        return [(m.name, m.type, m.mode, m.uid, m.gid, m.size, m.linkname,
+                 sorted(m.pax_headers.items()),
+                 archive_.extractfile(m).read() if m.isreg() else None)
+                for m in archive_.getmembers()]
+
+
 def tar_of(path):
     """What GNU tar makes of a tree: of equal ones, the same."""
     return subprocess.run(

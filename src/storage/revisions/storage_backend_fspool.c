@@ -9,6 +9,7 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "storage_backend_fspool.h"
@@ -30,6 +31,9 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 VIR_LOG_INIT("storage.storage_backend_fspool");
+
+/* As libvirt makes the directory of a pool that does not say it. */
+#define POOL_MODE 0711
 
 
 /* Called when the daemon starts. A file system that is mounted where the pool wants it is the pool's state; a directory
@@ -68,6 +72,13 @@ virStorageBackendFspoolPrepare(virStoragePoolDef *def)
     if (virStorageRevMetaWriteFile(pool.root.staging, &meta, VIR_STORAGE_FSPOOL_STAGING) < 0) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                        _("pool '%1$s' needs a directory whose file system keeps extended attributes, which that of '%2$s' does not"),
+                       def->name, def->target.path);
+        return -1;
+    }
+    /* the flag is looked at before the names, which are nobody's */
+    if (renameat2(pool.root.staging, "~from~", pool.root.staging, "~to~", RENAME_EXCHANGE) < 0 && errno != ENOENT) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("pool '%1$s' needs a directory whose file system can exchange two directories, which that of '%2$s' cannot"),
                        def->name, def->target.path);
         return -1;
     }
@@ -111,7 +122,8 @@ virStorageBackendFspoolBuildSubvolume(const char *path)
 
     if (g_mkdir_with_parents(parent, 0755) < 0 ||
         (fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
-        (virStorageFspoolSubvolumeCreate(fd, base, 0) < 0 && errno != EEXIST)) {
+        (virStorageFspoolSubvolumeCreate(fd, base, 0) < 0 && errno != EEXIST) ||
+        fchmodat(fd, base, POOL_MODE, 0) < 0) {
         virReportSystemError(errno, _("cannot create path '%1$s'"), path);
         return -1;
     }

@@ -41,7 +41,7 @@ virStorageFspoolNameEncode(const char *volume)
         else
             virBufferAddChar(&buf, *volume);
     }
-    return virBufferContentAndReset(&buf);
+    return virBufferUse(&buf) > 0 ? virBufferContentAndReset(&buf) : g_strdup("");
 }
 
 

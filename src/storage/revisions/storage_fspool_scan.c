@@ -139,8 +139,14 @@ virStorageFspoolScanAdd(virStorageFspoolPool *pool,
 {
     virStorageRevFamily *family = virStorageFspoolScanFamily(scan, volume);
     virStorageRevName name = { .kind = state->kind, .id = state->id, .word = state->word };
+    virStorageRevState *known = family ? virStorageRevFamilyFind(family, &name) : NULL;
 
-    if (!family || virStorageRevFamilyFind(family, &name)) {
+    /* who may write the attributes of one volume shall not take the name of another */
+    if (known && state->kind == VIR_STORAGE_REV_HEAD && STREQ(state->file, volume) && STRNEQ(known->file, volume)) {
+        VIR_WARN("skipping '%s' in pool '%s', which claims to be '%s'", known->file, pool->ctx->poolName, volume);
+        known = NULL;
+    }
+    if (!family || known) {
         VIR_WARN("skipping '%s' in pool '%s': there is another directory of that name", state->file, pool->ctx->poolName);
         virStorageRevStateFree(state);
         return;

@@ -24,6 +24,9 @@
 
 VIR_LOG_INIT("storage.storage_fspool_switch");
 
+/* A clone can keep the quota group of what it is from for as long as it lives: later removals try again. */
+#define SETTLE_RETRIES 20
+
 /*
  * A directory cannot replace another one, but two can change places. So the new tree is built aside, and goes where the
  * former head is to lie, as the next revision, with a mark that says that it is pending:
@@ -357,19 +360,25 @@ virStorageFspoolTidy(virStorageRevContext *ctx,
 }
 
 
-/* Quota groups of subvolumes can only go when the kernel has freed what was in those; and a large removal makes Btrfs give
- * up its count, and hold nobody to a limit, until it is told to count anew. */
+/* Quota groups of subvolumes can only go when the kernel has freed what was in those, which may be long after; and a
+ * large removal makes Btrfs give up its count, and hold nobody to a limit, until it is told to count anew. */
 void
 virStorageFspoolSettle(virStorageRevContext *ctx)
 {
     g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
+    static int retries; /* there is one worker */
+    int rc;
 
     if (virStorageFspoolPoolOpen(&pool, ctx) < 0) {
         virResetLastError();
         return;
     }
-    if (virStorageFspoolQuotaSweep(&pool.quota, pool.root.fd) < 0)
+    if ((rc = virStorageFspoolQuotaSweep(&pool.quota, pool.root.fd)) < 0)
         VIR_INFO("quota records of pool '%s' stay: %s", ctx->poolName, g_strerror(errno));
+    if (rc > 0 && retries++ < SETTLE_RETRIES)
+        virStorageRevWorkerSettle(ctx);
+    else
+        retries = 0;
     if (pool.quota.inexact && virStorageFspoolQuotaRescan(pool.root.fd) < 0)
         VIR_WARN("the quotas of pool '%s' are inexact, and cannot be counted anew: %s",
                  ctx->poolName, g_strerror(errno));

@@ -29,7 +29,7 @@
 
 VIR_LOG_INIT("storage.storage_revision_file");
 
-/* "trusted." is out of reach for whoever can only write the image; an unprivileged daemon has no choice. */
+/* "trusted." is out of reach for whoever can only write the image; an unprivileged daemon, and NFS, have no choice. */
 #define VIR_STORAGE_REV_ATTR_TRUSTED "trusted.libvirt.storage"
 #define VIR_STORAGE_REV_ATTR_USER "user.libvirt.storage"
 
@@ -76,6 +76,31 @@ virStorageRevAttrName(void)
 }
 
 
+static ssize_t
+virStorageRevAttrRead(int fd,
+                      char *text,
+                      size_t size)
+{
+    ssize_t len = fgetxattr(fd, virStorageRevAttrName(), text, size);
+
+    if (len < 0 && errno == EOPNOTSUPP)
+        len = fgetxattr(fd, VIR_STORAGE_REV_ATTR_USER, text, size);
+    return len;
+}
+
+
+static int
+virStorageRevAttrWrite(int fd,
+                       const char *text)
+{
+    int rc = fsetxattr(fd, virStorageRevAttrName(), text, strlen(text), 0);
+
+    if (rc < 0 && errno == EOPNOTSUPP)
+        rc = fsetxattr(fd, VIR_STORAGE_REV_ATTR_USER, text, strlen(text), 0);
+    return rc;
+}
+
+
 /**
  * virStorageRevMetaReadFile:
  * @fd: image or directory
@@ -90,7 +115,7 @@ virStorageRevMetaReadFile(int fd,
                           bool *whole)
 {
     char text[4 * VIR_STORAGE_REV_META_MAX];
-    ssize_t len = fgetxattr(fd, virStorageRevAttrName(), text, sizeof(text));
+    ssize_t len = virStorageRevAttrRead(fd, text, sizeof(text));
 
     *whole = false;
     if (len < 0) {
@@ -119,7 +144,7 @@ virStorageRevMetaWriteFile(int fd,
 
     if (!text)
         return -1;
-    if (fsetxattr(fd, virStorageRevAttrName(), text, strlen(text), 0) == 0)
+    if (virStorageRevAttrWrite(fd, text) == 0)
         return 0;
 
     virReportSystemError(errno, _("cannot write the metadata of volume '%1$s'"), name);
