@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <linux/major.h>
+#include <linux/major.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -29,6 +30,9 @@
 #include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
+
+#define DETACH_SECONDS 5
+#define DETACH_POLL_USEC (10 * 1000)
 
 /* So often somebody else may be faster in taking a loop device that was free. */
 #define LOOP_TRIES 64
@@ -594,4 +598,24 @@ virStorageFspoolDeviceUpdateSize(const virStorageFspoolIdentity *identity,
     }
     *size *= SECTOR;
     return 0;
+}
+
+
+/**
+ * virStorageFspoolDeviceAwaitDetach:
+ * @identity: what was mounted, or all zero
+ *
+ * A loop device lets go of its image when the last one who has it open does, and udev looks at every disk that somebody
+ * had open. Who stops a pool may start it, or remove its volume, at once.
+ */
+void
+virStorageFspoolDeviceAwaitDetach(const virStorageFspoolIdentity *identity)
+{
+    g_autofree char *attached = g_strdup_printf("/sys/dev/block/%u:%u/loop", major(identity->device), minor(identity->device));
+    gint64 until = g_get_monotonic_time() + DETACH_SECONDS * G_USEC_PER_SEC;
+
+    if (major(identity->device) != LOOP_MAJOR)
+        return;
+    while (virFileExists(attached) && g_get_monotonic_time() < until)
+        g_usleep(DETACH_POLL_USEC);
 }

@@ -93,6 +93,9 @@ virStorageFspoolDeviceClear(virStorageFspoolDevice *device);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virStorageFspoolDevice, virStorageFspoolDeviceClear);
 
+void
+virStorageFspoolDeviceAwaitDetach(const virStorageFspoolIdentity *identity);
+
 int
 virStorageFspoolDeviceUpdateSize(const virStorageFspoolIdentity *identity,
                                  unsigned long long *size);

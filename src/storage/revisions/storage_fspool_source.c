@@ -356,6 +356,7 @@ virStorageFspoolSourceUnmountUnlocked(const virStorageFspoolSource *source)
 {
     g_auto(virStorageFspoolPoint) point = VIR_STORAGE_FSPOOL_POINT_INIT;
     g_autoptr(virStorageFspoolMount) mount = NULL;
+    virStorageFspoolIdentity identity = { 0 };
 
     if (virStorageFspoolPointOpen(&point, source->target, source->pool) < 0 ||
         virStorageFspoolPointRead(&point, &mount) < 0)
@@ -372,8 +373,11 @@ virStorageFspoolSourceUnmountUnlocked(const virStorageFspoolSource *source)
                        source->pool, point.path);
         return -1;
     }
+    if (mount && !source->network && virStorageFspoolIdentityRead(mount, &identity) < 0)
+        virResetLastError(); /* there is no more to it than a little patience */
     if (mount && virStorageFspoolUnmountRun(&point, source->pool) < 0)
         return -1;
+    virStorageFspoolDeviceAwaitDetach(&identity);
     virStorageFspoolRecordRemove(source->uuid);
     return 0;
 }
