@@ -287,3 +287,56 @@ def result_of(rig, operation):
         operation.run(pool)
         stepper.settle()
     return image, before, view(pool)
+
+
+def check_images(rig, operation, images, before, after):
+    """Mount every distinct state and check it; the failures."""
+    failures = []
+    for path, step in distinct(images):
+        try:
+            check(rig.load(path), operation, before, after, step)
+        except (AssertionError, OSError, libvirt.libvirtError) as error:
+            failures.append(f"before {step}: {error}")
+            rig.daemon.ensure()
+    rig.unload()
+    return failures
+
+
+def killed_at(rig, pool, operation, step):
+    """Run it and kill the daemon at that step; what the step was, or None.
+
+    Then there is a new daemon with the pool running.
+    """
+    with Stepper(rig, "-k", str(step)) as stepper:
+        try:
+            operation.run(pool)
+        except libvirt.libvirtError:
+            pass
+        if len(stepper.steps()) < step:
+            stepper.settle()
+        steps = stepper.steps()
+    if len(steps) < step:
+        return None
+    rig.daemon.wait_dead()
+    rig.daemon.restart()
+    pool.begin()
+    return steps[step - 1]
+
+
+def killed_everywhere(rig, operation):
+    """Kill the daemon at each step in turn, and check what it leaves; how
+    many steps there were and one more, and the failures."""
+    image, before, after = result_of(rig, operation)
+    failures, step = [], 1
+    for step in range(1, MOST_STEPS):
+        pool = rig.load(image)
+        at = killed_at(rig, pool, operation, step)
+        if at is None:
+            break
+        try:
+            check(pool, operation, before, after, at)
+        except (AssertionError, OSError, libvirt.libvirtError) as error:
+            failures.append(f"step {step}: {error}")
+            rig.daemon.ensure()
+    rig.unload()
+    return step, failures

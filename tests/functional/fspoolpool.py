@@ -11,7 +11,7 @@ import libvirt
 
 from fstrees import (KNOWN, OWN, destroy, empty, facts, fill, listing,
                      tree_tar, walk)
-from pools import Files, Pool, volume_xml
+from pools import DirectoryPool, Files, volume_xml
 from streams import upload
 
 NUMBERS = itertools.count(1)
@@ -100,7 +100,7 @@ def item_xml(name, capacity=None, files=None, mode=None, owner=None,
     return volume_xml(name, capacity, extra=extra, target=target, **options)
 
 
-class FsPool(Pool):
+class FsPool(DirectoryPool):
     """A directory of trees."""
 
     TYPE = "fspool"
@@ -127,16 +127,6 @@ class FsPool(Pool):
         source = f"<source>{self.source}</source>" if self.source else ""
         return (f"{source}<target><path>{escape(self.path)}</path>"
                 f"{self.permissions_xml}</target>")
-
-    def prepare(self):
-        os.makedirs(self.path)
-
-    def up(self):
-        """Define, build and start."""
-        self.define()
-        self.virt.build(0)
-        self.virt.create(0)
-        return self
 
     def remove(self):
         self.forget()

@@ -439,3 +439,17 @@ class Pool:
         """Refused, with the number of volumes that a list can hold."""
         with refused(match="16,?384"):
             yield
+
+
+class DirectoryPool(Pool):
+    """A pool that is built in a directory."""
+
+    def prepare(self):
+        os.makedirs(self.path)
+
+    def up(self):
+        """Define, build and start."""
+        self.define()
+        self.virt.build(0)
+        self.virt.create(0)
+        return self

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import libvirt
 
-from pools import Files, Pool, wait_for
+from pools import DirectoryPool, Files, wait_for
 
 LATER = 2.6     # seconds after which file times are telling
 
@@ -128,7 +128,7 @@ class ReflinkFiles(Files):
         return found
 
 
-class ReflinkPool(Pool):
+class ReflinkPool(DirectoryPool):
     """A directory of images."""
 
     TYPE = "reflink"
@@ -154,16 +154,6 @@ class ReflinkPool(Pool):
 
     def parts(self):
         return f"<target><path>{escape(self.path)}</path></target>"
-
-    def prepare(self):
-        os.makedirs(self.path)
-
-    def up(self):
-        """Define, build and start."""
-        self.define()
-        self.virt.build(0)
-        self.virt.create(0)
-        return self
 
     def remove(self):
         self.forget()

@@ -6,26 +6,13 @@ import os
 import libvirt
 import pytest
 
-from crashrig import (MOST_STEPS, Stepper, check, differences, distinct,
-                      result_of, view)
+from crashrig import (check, check_images, differences, killed_at,
+                      killed_everywhere, result_of, view)
 from operations import BY_NAME, NAMES
 from pools import pattern
 
 pytestmark = pytest.mark.crash
 
-
-
-def check_images(rig, operation, images, before, after):
-    """Mount every distinct state and check it; the failures."""
-    failures = []
-    for path, step in distinct(images):
-        try:
-            check(rig.load(path), operation, before, after, step)
-        except (AssertionError, OSError, libvirt.libvirtError) as error:
-            failures.append(f"before {step}: {error}")
-            rig.daemon.ensure()
-    rig.unload()
-    return failures
 
 
 @pytest.mark.timeout_seconds(300)
@@ -55,46 +42,13 @@ def test_state_left_by_a_kill(rig, name):
     assert not failures, "\n".join(failures)
 
 
-def killed_at(rig, pool, operation, step):
-    """Run it and kill the daemon at that step; what the step was, or None.
-
-    Then there is a new daemon with the pool running.
-    """
-    with Stepper(rig, "-k", str(step)) as stepper:
-        try:
-            operation.run(pool)
-        except libvirt.libvirtError:
-            pass
-        if len(stepper.steps()) < step:
-            stepper.settle()
-        steps = stepper.steps()
-    if len(steps) < step:
-        return None
-    rig.daemon.wait_dead()
-    rig.daemon.restart()
-    pool.begin()
-    return steps[step - 1]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout_seconds(600)
 @pytest.mark.parametrize("name", NAMES)
 def test_daemon_killed(rig, name):
     """Section 6: kill -9 at every step, a new daemon, a pool start."""
     operation = BY_NAME[name]
-    image, before, after = result_of(rig, operation)
-    failures = []
-    for step in range(1, MOST_STEPS):
-        pool = rig.load(image)
-        at = killed_at(rig, pool, operation, step)
-        if at is None:
-            break
-        try:
-            check(pool, operation, before, after, at)
-        except (AssertionError, OSError, libvirt.libvirtError) as error:
-            failures.append(f"step {step}: {error}")
-            rig.daemon.ensure()
-    rig.unload()
+    step, failures = killed_everywhere(rig, operation)
     assert step > 1, "no steps were seen"
     assert not failures, "\n".join(failures)
 

@@ -8,14 +8,13 @@ import subprocess
 import libvirt
 import pytest
 
-from crashrig import (MOST_STEPS, Rig, Stepper, check, differences, result_of,
-                      view)
+from crashrig import (Rig, check, check_images, differences, killed_at,
+                      killed_everywhere, result_of, view)
 from fsplaces import IN_GUEST, FEATURES, Shelf
 from fspoolpool import FsPool
 from fstrees import put
 from operations import Operation, partly_deleted, unpruned
 from pools import MIB, wait_for
-from test_crash import check_images, killed_at
 
 pytestmark = pytest.mark.crash
 
@@ -181,19 +180,7 @@ def test_state_left_by_a_kill(fsrig, name):
 def test_daemon_killed(fsrig, name):
     """Section 6: kill -9 at every step, a new daemon, a pool start."""
     operation = OPERATIONS[name]
-    image, before, after = result_of(fsrig, operation)
-    failures, step = [], 1
-    for step in range(1, MOST_STEPS):
-        pool = fsrig.load(image)
-        at = killed_at(fsrig, pool, operation, step)
-        if at is None:
-            break
-        try:
-            check(pool, operation, before, after, at)
-        except (AssertionError, OSError, libvirt.libvirtError) as error:
-            failures.append(f"step {step}: {error}")
-            fsrig.daemon.ensure()
-    fsrig.unload()
+    step, failures = killed_everywhere(fsrig, operation)
     assert step > 1, "no steps were seen"
     assert not failures, "\n".join(failures)
 

@@ -8,7 +8,9 @@ import libvirt
 import pytest
 
 from fspoolpool import UNSUPPORTED, item_xml
-from pools import INVALID, PERSISTENT, VOLATILE, snapshot_of
+from fstrees import destroy
+from pools import INVALID, PERSISTENT, VOLATILE, refused, snapshot_of
+from streams import begin_download
 
 
 VALIDATE = libvirt.VIR_STORAGE_VOL_CREATE_VALIDATE
@@ -24,6 +26,18 @@ def test_nested_name_makes_a_folder(fspool):
         assert info.st_mode & 0o7777 == 0o711
     fspool.refresh()
     assert fspool.names() == ["d/e/a"]
+
+
+def test_reading_makes_no_folder(fspool):
+    """Section 3: what only reads an item leaves the pool as it is."""
+    fspool.create("d/a", content="one")
+    vol = fspool.vol("d/a")
+    destroy(fspool.path + "/d")
+    with refused():
+        vol.resize(1 << 30, 0)
+    with refused():
+        begin_download(fspool, "d/a")
+    assert not os.path.exists(fspool.path + "/d")
 
 
 def test_item_in_an_item_is_refused(fspool):

@@ -12,14 +12,13 @@
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "unit.h"
 
+#include "storage_fspool_privilege.h"
 #include "storage_fspool_quota.h"
 #include "storage_fspool_subvolume.h"
 #include "virfile.h"
@@ -47,19 +46,6 @@ struct _testPool {
     int item;
     uint64_t id;
 };
-
-
-/* ext4 sets no limit to who has this capability; a container in a user namespace has it not. */
-static void
-limitedDropResource(void)
-{
-    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
-
-    g_assert_cmpint(syscall(SYS_capget, &header, sets), ==, 0);
-    sets[0].effective &= ~(1U << CAP_SYS_RESOURCE);
-    g_assert_cmpint(syscall(SYS_capset, &header, sets), ==, 0);
-}
 
 
 static bool
@@ -286,6 +272,6 @@ limitedInit(int *argc,
     unitInit(argc, argv);
     if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return false;
-    limitedDropResource();
+    virStorageFspoolExemptionDrop();
     return true;
 }

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <linux/major.h>
-#include <linux/major.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>

@@ -111,14 +111,17 @@ virStorageFspoolLimitsSet(virStorageFspoolPool *pool,
 
     if (pool->quota.kind == VIR_STORAGE_FSPOOL_QUOTA_NONE)
         return 0;
-    if (virStorageFspoolQuotaIdOf(&pool->quota, fd, &id) == 0 && id == 0 && (limits->space > 0 || limits->files > 0)) {
+    if (virStorageFspoolQuotaIdOf(&pool->quota, fd, &id) < 0) {
+        virReportSystemError(errno, _("cannot set the limits of volume '%1$s'"), name);
+        return -1;
+    }
+    if (id == 0 && (limits->space > 0 || limits->files > 0)) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                        _("the directory of volume '%1$s' was not made by the pool, and its space is not counted on its own: clone the volume, which can have a limit then"),
                        name);
         return -1;
     }
-    if ((id == 0 && virStorageFspoolQuotaIdOf(&pool->quota, fd, &id) < 0) ||
-        (id != 0 && virStorageFspoolQuotaSetLimits(&pool->quota, fd, id, limits->space, limits->files) < 0)) {
+    if (virStorageFspoolQuotaSetLimits(&pool->quota, fd, id, limits->space, limits->files) < 0) {
         virReportSystemError(errno, _("cannot set the limits of volume '%1$s'"), name);
         return -1;
     }
@@ -178,8 +181,6 @@ virStorageFspoolItemLimit(virStorageFspoolPool *pool,
 {
     uint64_t id = 0;
 
-    if (pool->quota.kind == VIR_STORAGE_FSPOOL_QUOTA_NONE)
-        return 0;
     if (virStorageFspoolQuotaClaim(&pool->quota, pool->root.fd, fd, &id) < 0) {
         virReportSystemError(errno, _("cannot have the space of volume '%1$s' counted"), volume);
         return -1;
@@ -427,22 +428,9 @@ virStorageFspoolStateRead(virStorageFspoolPool *pool,
     if (state->meta.created == 0)
         state->meta.created = sb.st_mtim.tv_sec;
 
-    state->quotaId = 0;
-    if (pool->quota.kind != VIR_STORAGE_FSPOOL_QUOTA_NONE &&
-        virStorageFspoolQuotaIdOf(&pool->quota, fd, &state->quotaId) < 0)
+    if (virStorageFspoolQuotaIdOf(&pool->quota, fd, &state->quotaId) < 0)
         return -1;
 
-    state->readAt = g_get_real_time() / G_USEC_PER_SEC;
-    state->reused = false;
-    state->dev = sb.st_dev;
-    state->ino = sb.st_ino;
-    state->nlink = sb.st_nlink;
-    state->perms.mode = sb.st_mode & 0777;
-    state->perms.uid = sb.st_uid;
-    state->perms.gid = sb.st_gid;
-    state->atime = sb.st_atim;
-    state->mtime = sb.st_mtim;
-    state->ctime = sb.st_ctim;
-    virStorageRevLabelRead(fd, state);
+    virStorageRevStateFromStat(fd, &sb, state);
     return 0;
 }

@@ -55,7 +55,7 @@ char *
 virStorageFspoolNameDecode(const char *entry)
 {
     g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
-    const char *end = strpbrk(entry, "@");
+    const char *end = strchr(entry, '@');
     const char *mark = end ? NULL : strrchr(entry, '~');
 
     if (mark)

@@ -470,16 +470,16 @@ virStorageFspoolFolderOpen(int dirfd,
  * @place: filled; to be cleared
  * @root: pool
  * @path: path of the head below the pool
+ * @make: whether to make the folders of a nested path that are missing
  * @volume: for errors
- *
- * Makes the folders of a nested path that are missing.
  *
  * Returns 0, or -1 with an error
  */
-int
+static int
 virStorageFspoolPlaceOfHead(virStorageFspoolPlace *place,
                             virStorageFspoolRoot *root,
                             const char *path,
+                            bool make,
                             const char *volume)
 {
     g_auto(GStrv) parts = g_strsplit(path, "/", 0);
@@ -489,7 +489,7 @@ virStorageFspoolPlaceOfHead(virStorageFspoolPlace *place,
     for (i = 0; parts[i + 1]; i++) {
         int fd = virStorageFspoolFolderOpen(place->dirfd, parts[i], volume);
 
-        if (fd == -1 && errno == ENOENT) {
+        if (fd == -1 && errno == ENOENT && make) {
             if (virStorageFspoolFolderMake(root, place->dirfd, parts[i], volume) < 0)
                 return -1;
             fd = virStorageFspoolFolderOpen(place->dirfd, parts[i], volume);
@@ -529,7 +529,7 @@ virStorageFspoolStageInstallHead(virStorageFspoolStage *stage,
     for (i = 0; i < FOLDER_TRIES; i++) {
         g_auto(virStorageFspoolPlace) place = VIR_STORAGE_FSPOOL_PLACE_INIT;
 
-        if (virStorageFspoolPlaceOfHead(&place, stage->root, path, volume) < 0)
+        if (virStorageFspoolPlaceOfHead(&place, stage->root, path, true, volume) < 0)
             return -1;
         if (virStorageFspoolStageMove(stage, &place) == 0)
             return 0;
@@ -562,7 +562,7 @@ virStorageFspoolPlaceOfState(virStorageFspoolPlace *place,
     const char *entry;
 
     if (state->kind == VIR_STORAGE_REV_HEAD)
-        return virStorageFspoolPlaceOfHead(place, root, state->file, name);
+        return virStorageFspoolPlaceOfHead(place, root, state->file, false, name);
 
     entry = strrchr(state->file, '/');
     virStorageFspoolPlaceOfRevision(place, root, entry + 1);

@@ -55,12 +55,6 @@ virStorageFspoolPlaceOfState(virStorageFspoolPlace *place,
                              const virStorageRevState *state,
                              const char *name);
 
-int
-virStorageFspoolPlaceOfHead(virStorageFspoolPlace *place,
-                            virStorageFspoolRoot *root,
-                            const char *path,
-                            const char *volume);
-
 void
 virStorageFspoolPlaceOfRevision(virStorageFspoolPlace *place,
                                 virStorageFspoolRoot *root,

@@ -80,31 +80,6 @@ virStorageFspoolRecoverUnfinished(virStorageFspoolPool *pool,
 }
 
 
-/* The switch was made, and what should have come after it was not. */
-static int
-virStorageFspoolRecoverHead(virStorageFspoolPool *pool,
-                            virStorageRevFamily *family)
-{
-    VIR_AUTOCLOSE fd = virStorageFspoolOpenState(pool, family->head, family->volume);
-    g_auto(virStorageRevMeta) meta = { 0 };
-    bool whole;
-
-    virStorageRevMetaInit(&meta);
-    if (fd < 0)
-        return -1;
-    if (virStorageRevMetaReadFile(fd, &meta, &whole) < 0) {
-        virReportSystemError(errno, _("cannot read the metadata of volume '%1$s'"), family->volume);
-        return -1;
-    }
-    meta.pending = false;
-    if (virStorageRevMetaWriteFile(fd, &meta, family->volume) < 0 ||
-        virStorageRevSync(fd, family->volume) < 0)
-        return -1;
-    family->head->meta.pending = false;
-    return 0;
-}
-
-
 /* A revision that was read anew may not be frozen yet: the daemon ended before. */
 static int
 virStorageFspoolRecoverRevision(virStorageFspoolPool *pool,
@@ -182,7 +157,7 @@ virStorageFspoolRecoverFamily(virStorageFspoolPool *pool,
         !(locks = virStorageRevLocksTry(pool->ctx->uuid, family->volume)))
         return;
 
-    if ((family->head && family->head->meta.pending && virStorageFspoolRecoverHead(pool, family) < 0) ||
+    if (virStorageFspoolSettleHead(pool, family) < 0 ||
         virStorageFspoolRecoverRevisions(pool, family) < 0 ||
         ((left = virStorageRevFamilyPruneLeft(family)) > 0 &&
          virStorageFspoolPrune(pool->ctx, family, left) < 0))

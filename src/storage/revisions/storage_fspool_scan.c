@@ -46,22 +46,10 @@ virStorageFspoolScanNew(GHashTable *known)
     virStorageFspoolScan *scan = g_new0(virStorageFspoolScan, 1);
 
     scan->known = known;
-    scan->families = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
+    scan->families = virStorageRevFamiliesNew();
     scan->unfinished = g_ptr_array_new_with_free_func(g_free);
     scan->staged = g_ptr_array_new_with_free_func(g_free);
     return scan;
-}
-
-
-static virStorageRevFamily *
-virStorageFspoolScanFamily(virStorageFspoolScan *scan,
-                           const char *volume)
-{
-    virStorageRevFamily *family = g_hash_table_lookup(scan->families, volume);
-
-    if (!family && (family = virStorageRevFamilyNew(volume)))
-        g_hash_table_insert(scan->families, family->volume, family);
-    return family;
 }
 
 
@@ -74,40 +62,13 @@ virStorageFspoolScanCount(virStorageFspoolScan *scan,
     unsigned long long allocation = state->allocation;
     unsigned long long filesMax = state->filesMax;
 
-    if (scan->records && state->quotaId != 0)
+    if (state->quotaId != 0)
         record = virStorageFspoolQuotaLookup(scan->records, state->quotaId);
     virStorageFspoolStateCount(state, record);
 
     /* what is written in a tree changes nothing at its top */
     if (capacity != state->capacity || allocation != state->allocation || filesMax != state->filesMax)
         state->reused = false;
-}
-
-
-/* Returns a copy of what is known of a tree, or NULL when it has to be read: whatever changes its top directory, or the
- * attributes of that, changes its ctime; one that was young when it was read could have been changed once more within a
- * tick of the clock. */
-static virStorageRevState *
-virStorageFspoolReuse(virStorageFspoolScan *scan,
-                      int dirfd,
-                      const char *entry,
-                      const virStorageRevName *name,
-                      const char *file)
-{
-    virStorageRevFamily *family = g_hash_table_lookup(scan->known, name->volume);
-    virStorageRevState *known = family ? virStorageRevFamilyFind(family, name) : NULL;
-    struct stat sb;
-
-    if (!known || known->ctime.tv_sec + 2 > known->readAt || STRNEQ(known->file, file) ||
-        fstatat(dirfd, entry, &sb, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(sb.st_mode) ||
-        sb.st_ino != known->ino || sb.st_dev != known->dev ||
-        sb.st_ctim.tv_sec != known->ctime.tv_sec || sb.st_ctim.tv_nsec != known->ctime.tv_nsec)
-        return NULL;
-
-    known = virStorageRevStateCopy(known);
-    known->reused = true;
-    known->inUse = false;
-    return known;
 }
 
 
@@ -137,7 +98,7 @@ virStorageFspoolScanAdd(virStorageFspoolPool *pool,
                         const char *volume,
                         virStorageRevState *state)
 {
-    virStorageRevFamily *family = virStorageFspoolScanFamily(scan, volume);
+    virStorageRevFamily *family = virStorageRevFamiliesGet(scan->families, volume);
     virStorageRevName name = { .kind = state->kind, .id = state->id, .word = state->word };
     virStorageRevState *known = family ? virStorageRevFamilyFind(family, &name) : NULL;
 
@@ -195,7 +156,7 @@ virStorageFspoolScanEntry(virStorageFspoolPool *pool,
             VIR_INFO("skipping a directory of pool '%s' whose name no volume can have", pool->ctx->poolName);
         return;
     }
-    if ((state = virStorageFspoolReuse(scan, dirfd, entry, &name, path))) {
+    if ((state = virStorageRevStateReuse(scan->known, &name, dirfd, entry, S_IFDIR, path))) {
         virStorageFspoolScanAdd(pool, scan, path, state);
         return;
     }
@@ -254,7 +215,7 @@ virStorageFspoolScanRevision(virStorageFspoolPool *pool,
         return;
     }
 
-    if (!(state = virStorageFspoolReuse(scan, pool->root.revisions, entry, &name, file))) {
+    if (!(state = virStorageRevStateReuse(scan->known, &name, pool->root.revisions, entry, S_IFDIR, file))) {
         fd = virStorageRevOpenAt(pool->root.revisions, entry, O_RDONLY | O_DIRECTORY, 0);
         if (!(state = virStorageFspoolScanTree(pool, fd, file, name.kind)))
             return;
@@ -337,8 +298,7 @@ virStorageFspoolScanPool(virStorageFspoolPool *pool,
     g_autoptr(virStorageFspoolScan) scan = virStorageFspoolScanNew(known);
     g_autoptr(GPtrArray) trash = g_ptr_array_new_with_free_func(g_free);
 
-    if (pool->quota.kind != VIR_STORAGE_FSPOOL_QUOTA_NONE &&
-        !(scan->records = virStorageFspoolQuotaReadAll(&pool->quota, pool->root.fd))) {
+    if (!(scan->records = virStorageFspoolQuotaReadAll(&pool->quota, pool->root.fd))) {
         virReportSystemError(errno, _("cannot read the quotas of pool '%1$s'"), pool->ctx->poolName);
         return NULL;
     }

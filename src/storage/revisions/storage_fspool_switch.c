@@ -41,22 +41,21 @@ VIR_LOG_INIT("storage.storage_fspool_switch");
  */
 
 
-/* A head that still has the mark would be taken for something unfinished as soon as it is a revision. */
-static int
+/* The switch was made, and what should have come after it was not. A head that keeps the mark would be taken for something
+ * unfinished as soon as it is a revision. */
+int
 virStorageFspoolSettleHead(virStorageFspoolPool *pool,
                            virStorageRevFamily *family)
 {
-    VIR_AUTOCLOSE fd = -1;
+    g_auto(virStorageRevMeta) meta = { 0 };
 
-    if (!family->head->meta.pending)
+    if (!family->head || !family->head->meta.pending)
         return 0;
 
-    family->head->meta.pending = false;
-    if ((fd = virStorageFspoolOpenState(pool, family->head, family->volume)) < 0 ||
-        virStorageRevMetaWriteFile(fd, &family->head->meta, family->volume) < 0 ||
-        virStorageRevSync(fd, family->volume) < 0)
-        return -1;
-    return 0;
+    virStorageRevMetaInit(&meta);
+    virStorageRevMetaCopy(&meta, &family->head->meta);
+    meta.pending = false;
+    return virStorageFspoolRewriteMeta(pool, family, &meta);
 }
 
 

@@ -69,8 +69,7 @@ virStorageFspoolPublish(virStorageFspoolPool *pool,
     virStorageFspoolQuotaRecord record = { 0 };
 
     if (virStorageFspoolStateRead(pool, fd, owned) < 0 ||
-        (owned->quotaId != 0 &&
-         virStorageFspoolQuotaRead(&pool->quota, fd, owned->quotaId, &record) < 0)) {
+        virStorageFspoolQuotaRead(&pool->quota, fd, owned->quotaId, &record) < 0) {
         virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), family->volume);
         return -1;
     }
@@ -140,18 +139,31 @@ virStorageFspoolPathOf(virStorageFspoolPool *pool,
 }
 
 
-/* Directories have no live copies, and images no directories. */
+/* A directory has no live copy, which is all that the other lifecycles are about. */
+static int
+virStorageFspoolCheckLifecycle(const char *volume,
+                               bool snapOnStart,
+                               bool saveOnStop)
+{
+    if (!snapOnStart && saveOnStop)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("volume '%1$s' is a directory, which has no live copies: its lifecycle is always persistent"),
+                   volume);
+    return -1;
+}
+
+
+/* Is it the document of a directory, and of nothing else? */
 static int
 virStorageFspoolCheckDef(virStorageVolDef *def)
 {
     virStorageRevVol *vol = virStorageRevVolGet(def);
 
-    if (vol->hasLifecycle && (vol->snapOnStart || !vol->saveOnStop)) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("volume '%1$s' is a directory, which has no live copies: its lifecycle is always persistent"),
-                       def->name);
+    if (vol->hasLifecycle &&
+        virStorageFspoolCheckLifecycle(def->name, vol->snapOnStart, vol->saveOnStop) < 0)
         return -1;
-    }
     if ((vol->hasFormat && def->target.format != VIR_STORAGE_FILE_DIR) || def->target.encryption) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("volume '%1$s' is a directory: its format is 'dir', unencrypted"), def->name);
@@ -327,7 +339,7 @@ virStorageFspoolPin(virStorageRevContext *ctx,
 
 
 /* Writes the head's metadata anew, in place. */
-static int
+int
 virStorageFspoolRewriteMeta(virStorageFspoolPool *pool,
                             virStorageRevFamily *family,
                             const virStorageRevMeta *meta)
@@ -342,26 +354,30 @@ virStorageFspoolRewriteMeta(virStorageFspoolPool *pool,
 }
 
 
+static int
+virStorageFspoolRedefineHead(virStorageFspoolPool *pool,
+                             virStorageRevFamily *family,
+                             const virStorageRevMeta *facts)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    virStorageRevMetaInit(&meta);
+    virStorageRevFactsRedefined(family, facts, &meta);
+    return virStorageFspoolRewriteMeta(pool, family, &meta);
+}
+
+
 int
 virStorageFspoolRedefine(virStorageRevContext *ctx,
                          virStorageRevFamily *family,
                          const virStorageRevMeta *facts)
 {
     g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
-    g_auto(virStorageRevMeta) meta = { 0 };
 
-    if (facts->snapOnStart || !facts->saveOnStop) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("volume '%1$s' is a directory, which has no live copies: its lifecycle is always persistent"),
-                       family->volume);
+    if (virStorageFspoolCheckLifecycle(family->volume, facts->snapOnStart, facts->saveOnStop) < 0 ||
+        virStorageFspoolPoolOpen(&pool, ctx) < 0)
         return -1;
-    }
-    if (virStorageFspoolPoolOpen(&pool, ctx) < 0)
-        return -1;
-
-    virStorageRevMetaInit(&meta);
-    virStorageRevFactsRedefined(family, facts, &meta);
-    return virStorageFspoolRewriteMeta(&pool, family, &meta);
+    return virStorageFspoolRedefineHead(&pool, family, facts);
 }
 
 
@@ -449,25 +465,16 @@ virStorageFspoolDeleteVolume(virStorageRevContext *ctx,
 }
 
 
-/* Ids are never used again: before the highest goes, the head remembers it. */
 static int
 virStorageFspoolRememberNextId(virStorageFspoolPool *pool,
                                virStorageRevFamily *family,
                                const virStorageRevState *revision)
 {
-    g_auto(virStorageRevMeta) meta = { 0 };
     g_auto(virStorageRevMeta) facts = { 0 };
 
-    if (!family->head || revision->kind != VIR_STORAGE_REV_NUMBERED ||
-        (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > revision->id))
+    if (!virStorageRevFactsToRemember(family, revision, &facts))
         return 0;
-
-    virStorageRevMetaInit(&facts);
-    if (virStorageRevFamilyVolumeFacts(family))
-        virStorageRevMetaCopyVolumeFacts(&facts, virStorageRevFamilyVolumeFacts(family));
-    virStorageRevMetaInit(&meta);
-    virStorageRevFactsRedefined(family, &facts, &meta);
-    return virStorageFspoolRewriteMeta(pool, family, &meta);
+    return virStorageFspoolRedefineHead(pool, family, &facts);
 }
 
 

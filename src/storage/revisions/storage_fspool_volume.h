@@ -95,6 +95,15 @@ virStorageFspoolLimitsOf(const virStorageRevState *state,
                          virStorageFspoolLimits *limits);
 
 int
+virStorageFspoolRewriteMeta(virStorageFspoolPool *pool,
+                            virStorageRevFamily *family,
+                            const virStorageRevMeta *meta);
+
+int
+virStorageFspoolSettleHead(virStorageFspoolPool *pool,
+                           virStorageRevFamily *family);
+
+int
 virStorageFspoolUndoPending(virStorageFspoolPool *pool,
                             const virStorageFspoolPlace *place,
                             const char *name);

@@ -149,21 +149,10 @@ virStorageReflinkStateRead(int fd,
     if (virStorageRevMetaReadFile(fd, &state->meta, &state->hasMeta) < 0)
         return -1;
 
-    state->readAt = g_get_real_time() / G_USEC_PER_SEC;
-    state->reused = false;
-    state->dev = sb.st_dev;
-    state->ino = sb.st_ino;
-    state->nlink = sb.st_nlink;
-    state->perms.mode = sb.st_mode & 0777;
-    state->perms.uid = sb.st_uid;
-    state->perms.gid = sb.st_gid;
-    state->atime = sb.st_atim;
-    state->mtime = sb.st_mtim;
-    state->ctime = sb.st_ctim;
+    virStorageRevStateFromStat(fd, &sb, state);
     state->capacity = sb.st_size;
     state->allocation = allocationIsCapacity ? sb.st_size : sb.st_blocks * 512ULL;
 
-    virStorageRevLabelRead(fd, state);
     if (state->meta.format == VIR_STORAGE_FILE_QCOW2)
         virStorageReflinkQcow2Read(fd, state);
     return 0;

@@ -14,6 +14,7 @@
 
 #include "storage_reflink_extents.h"
 #include "storage_reflink_use.h"
+#include "storage_revision_facts.h"
 #include "storage_revision_worker.h"
 #include "virerror.h"
 
@@ -132,22 +133,16 @@ virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
 }
 
 
-/* Ids are never used again: before the highest goes, the head remembers it. */
 static int
 virStorageReflinkRememberNextId(virStorageRevContext *ctx,
                                 virStorageRevFamily *family,
                                 const virStorageRevState *revision)
 {
-    g_auto(virStorageRevMeta) meta = { 0 };
+    g_auto(virStorageRevMeta) facts = { 0 };
 
-    if (!family->head || revision->kind != VIR_STORAGE_REV_NUMBERED || revision->legacy ||
-        (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > revision->id))
+    if (!virStorageRevFactsToRemember(family, revision, &facts))
         return 0;
-
-    virStorageRevMetaInit(&meta);
-    if (virStorageRevFamilyVolumeFacts(family))
-        virStorageRevMetaCopyVolumeFacts(&meta, virStorageRevFamilyVolumeFacts(family));
-    return virStorageReflinkRedefine(ctx, family, &meta);
+    return virStorageReflinkRedefine(ctx, family, &facts);
 }
 
 

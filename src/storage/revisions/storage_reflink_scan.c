@@ -121,18 +121,6 @@ virStorageReflinkReadDir(int dirfd)
 }
 
 
-static virStorageRevFamily *
-virStorageReflinkScanFamily(virStorageReflinkScan *scan,
-                            const char *volume)
-{
-    virStorageRevFamily *family = g_hash_table_lookup(scan->families, volume);
-
-    if (!family && (family = virStorageRevFamilyNew(volume)))
-        g_hash_table_insert(scan->families, family->volume, family);
-    return family;
-}
-
-
 /* Returns a state as far as the name of its file tells, or NULL for a file that is none. */
 static virStorageRevState *
 virStorageReflinkStateFromName(const virStorageReflinkName *name)
@@ -175,34 +163,6 @@ virStorageReflinkFixTimes(virStorageRevState *state)
     } else if (state->meta.created == 0) {
         state->meta.created = state->mtime.tv_sec;
     }
-}
-
-
-/* Returns a copy of what is known of a file, or NULL when it has to be read. Whatever changes a file, its attributes or
- * its name, changes its ctime; one that was young when it was read could have been changed once more within a tick of
- * the clock. */
-static virStorageRevState *
-virStorageReflinkReuse(virStorageReflinkScan *scan,
-                       int dirfd,
-                       const char *file,
-                       const char *volume,
-                       const virStorageRevState *state)
-{
-    virStorageRevName name = { .kind = state->kind, .id = state->id, .word = state->word };
-    virStorageRevFamily *family = g_hash_table_lookup(scan->known, volume);
-    virStorageRevState *known = family ? virStorageRevFamilyFind(family, &name) : NULL;
-    struct stat sb;
-
-    if (!known || known->ctime.tv_sec + 2 > known->readAt || STRNEQ(known->file, state->file) ||
-        fstatat(dirfd, file, &sb, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(sb.st_mode) ||
-        sb.st_ino != known->ino || sb.st_dev != known->dev ||
-        sb.st_ctim.tv_sec != known->ctime.tv_sec || sb.st_ctim.tv_nsec != known->ctime.tv_nsec)
-        return NULL;
-
-    known = virStorageRevStateCopy(known);
-    known->reused = true;
-    known->inUse = false;
-    return known;
 }
 
 
@@ -275,14 +235,16 @@ virStorageReflinkScanFile(virStorageRevContext *ctx,
     } else if (name.role == VIR_STORAGE_REFLINK_PRECACHE) {
         g_ptr_array_add(scan->precached, g_steal_pointer(&volume));
     } else if ((state = virStorageReflinkStateFromName(&name))) {
+        virStorageRevName stateName = { volume, state->kind, state->id, state->word };
+
         state->file = g_strconcat(prefix, file, NULL);
-        if ((known = virStorageReflinkReuse(scan, dirfd, file, volume, state))) {
+        if ((known = virStorageRevStateReuse(scan->known, &stateName, dirfd, file, S_IFREG, state->file))) {
             virStorageRevStateFree(state);
             state = known;
         } else if (virStorageReflinkScanImage(ctx, dirfd, file, state) == 0) {
             return;
         }
-        if ((family = virStorageReflinkScanFamily(scan, volume)))
+        if ((family = virStorageRevFamiliesGet(scan->families, volume)))
             virStorageReflinkScanAdd(ctx, family, g_steal_pointer(&state));
     }
 }
@@ -341,7 +303,7 @@ virStorageReflinkScanNew(GHashTable *known)
     virStorageReflinkScan *scan = g_new0(virStorageReflinkScan, 1);
 
     scan->known = known;
-    scan->families = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
+    scan->families = virStorageRevFamiliesNew();
     scan->staged = g_ptr_array_new_with_free_func(g_free);
     scan->precached = g_ptr_array_new_with_free_func(g_free);
     return scan;

@@ -144,6 +144,34 @@ virStorageRevFactsRedefined(virStorageRevFamily *family,
 }
 
 
+/**
+ * virStorageRevFactsToRemember:
+ * @family: volume
+ * @revision: one that is about to be removed
+ * @facts: filled with what a redefine of the head is to record before
+ *
+ * Ids are never used again: before the highest goes, the head remembers it.
+ *
+ * Returns false when it does so already
+ */
+bool
+virStorageRevFactsToRemember(virStorageRevFamily *family,
+                             const virStorageRevState *revision,
+                             virStorageRevMeta *facts)
+{
+    const virStorageRevMeta *now = virStorageRevFamilyVolumeFacts(family);
+
+    virStorageRevMetaInit(facts);
+    if (!family->head || revision->kind != VIR_STORAGE_REV_NUMBERED || revision->legacy ||
+        (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > revision->id))
+        return false;
+
+    if (now)
+        virStorageRevMetaCopyVolumeFacts(facts, now);
+    return true;
+}
+
+
 /* Was the live copy made in this boot of the host's, from the head as it is now, and has it kept its size? Then it has
  * nothing to commit unless it was written to. */
 bool

@@ -41,4 +41,9 @@ virStorageRevFactsRedefined(virStorageRevFamily *family,
                             virStorageRevMeta *meta);
 
 bool
+virStorageRevFactsToRemember(virStorageRevFamily *family,
+                             const virStorageRevState *revision,
+                             virStorageRevMeta *facts);
+
+bool
 virStorageRevFactsLiveIsOfHead(virStorageRevFamily *family);

@@ -138,6 +138,27 @@ virStorageRevFamilyNew(const char *volume)
 }
 
 
+/* Returns a table: name of a volume → virStorageRevFamily. */
+GHashTable *
+virStorageRevFamiliesNew(void)
+{
+    return g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
+}
+
+
+/* Returns the family of @volume, owned by the table, which gets one when it has none; NULL with an error. */
+virStorageRevFamily *
+virStorageRevFamiliesGet(GHashTable *families,
+                         const char *volume)
+{
+    virStorageRevFamily *family = g_hash_table_lookup(families, volume);
+
+    if (!family && (family = virStorageRevFamilyNew(volume)))
+        g_hash_table_insert(families, family->volume, family);
+    return family;
+}
+
+
 /* Returns a deep copy that the caller may change. */
 virStorageRevFamily *
 virStorageRevFamilyCopy(virStorageRevFamily *family)

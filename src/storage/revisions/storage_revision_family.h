@@ -85,6 +85,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageRevState, virStorageRevStateFree);
 virStorageRevFamily *
 virStorageRevFamilyNew(const char *volume);
 
+GHashTable *
+virStorageRevFamiliesNew(void);
+
+virStorageRevFamily *
+virStorageRevFamiliesGet(GHashTable *families,
+                         const char *volume);
+
 virStorageRevFamily *
 virStorageRevFamilyCopy(virStorageRevFamily *family);
 

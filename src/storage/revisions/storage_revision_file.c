@@ -228,7 +228,7 @@ virStorageRevPermsSet(int fd,
 
 
 /* Reads the security label, where the kernel has such. */
-void
+static void
 virStorageRevLabelRead(int fd G_GNUC_UNUSED,
                        virStorageRevState *state)
 {
@@ -250,4 +250,69 @@ virStorageRevCloneFile(int from,
                        int to)
 {
     return ioctl(to, FICLONE, from);
+}
+
+
+/**
+ * virStorageRevStateFromStat:
+ * @fd: image or directory
+ * @sb: what fstat(2) says of it
+ * @state: its identity, owner, mode, label and times are filled
+ */
+void
+virStorageRevStateFromStat(int fd,
+                           const struct stat *sb,
+                           virStorageRevState *state)
+{
+    state->readAt = g_get_real_time() / G_USEC_PER_SEC;
+    state->reused = false;
+    state->dev = sb->st_dev;
+    state->ino = sb->st_ino;
+    state->nlink = sb->st_nlink;
+    state->perms.mode = sb->st_mode & 0777;
+    state->perms.uid = sb->st_uid;
+    state->perms.gid = sb->st_gid;
+    state->atime = sb->st_atim;
+    state->mtime = sb->st_mtim;
+    state->ctime = sb->st_ctim;
+    virStorageRevLabelRead(fd, state);
+}
+
+
+/**
+ * virStorageRevStateReuse:
+ * @known: what the last refresh found, name of a volume → virStorageRevFamily
+ * @name: a state, by its name
+ * @dirfd: directory
+ * @entry: what is in it
+ * @type: S_IFREG or S_IFDIR
+ * @file: its path below the pool
+ *
+ * Whatever changes a file or the top of a tree, its attributes or its name, changes its ctime; one that was young when it
+ * was read could have been changed once more within a tick of the clock.
+ *
+ * Returns a copy of what is known of it, or NULL when it has to be read
+ */
+virStorageRevState *
+virStorageRevStateReuse(GHashTable *known,
+                        const virStorageRevName *name,
+                        int dirfd,
+                        const char *entry,
+                        mode_t type,
+                        const char *file)
+{
+    virStorageRevFamily *family = g_hash_table_lookup(known, name->volume);
+    virStorageRevState *state = family ? virStorageRevFamilyFind(family, name) : NULL;
+    struct stat sb;
+
+    if (!state || state->ctime.tv_sec + 2 > state->readAt || STRNEQ(state->file, file) ||
+        fstatat(dirfd, entry, &sb, AT_SYMLINK_NOFOLLOW) < 0 || (sb.st_mode & S_IFMT) != type ||
+        sb.st_ino != state->ino || sb.st_dev != state->dev ||
+        sb.st_ctim.tv_sec != state->ctime.tv_sec || sb.st_ctim.tv_nsec != state->ctime.tv_nsec)
+        return NULL;
+
+    state = virStorageRevStateCopy(state);
+    state->reused = true;
+    state->inUse = false;
+    return state;
 }

@@ -49,5 +49,14 @@ virStorageRevPermsSet(int fd,
                       const char *name);
 
 void
-virStorageRevLabelRead(int fd,
-                       virStorageRevState *state);
+virStorageRevStateFromStat(int fd,
+                           const struct stat *sb,
+                           virStorageRevState *state);
+
+virStorageRevState *
+virStorageRevStateReuse(GHashTable *known,
+                        const virStorageRevName *name,
+                        int dirfd,
+                        const char *entry,
+                        mode_t type,
+                        const char *file);

@@ -46,7 +46,7 @@ virStorageRevPoolTable(virStoragePoolObj *obj)
     if (!pool->runtime) {
         virStorageRevTable *table = g_new0(virStorageRevTable, 1);
 
-        table->families = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
+        table->families = virStorageRevFamiliesNew();
         pool->runtime = table;
         pool->runtimeFree = virStorageRevTableFree;
     }

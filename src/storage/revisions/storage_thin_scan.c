@@ -41,18 +41,6 @@ virStorageThinScanFree(virStorageThinScan *scan)
 }
 
 
-static virStorageRevFamily *
-virStorageThinScanFamily(virStorageThinScan *scan,
-                         const char *volume)
-{
-    virStorageRevFamily *family = g_hash_table_lookup(scan->families, volume);
-
-    if (!family && (family = virStorageRevFamilyNew(volume)))
-        g_hash_table_insert(scan->families, family->volume, family);
-    return family;
-}
-
-
 static char **
 virStorageThinScanTags(const virStorageThinLV *lv)
 {
@@ -213,7 +201,7 @@ virStorageThinScanLV(virStorageRevContext *ctx,
         VIR_WARN("skipping a logical volume of pool '%s' whose name no volume can have", ctx->poolName);
     else if (name.role == VIR_STORAGE_THIN_STAGE)
         g_ptr_array_add(scan->staged, g_strdup(lv->name));
-    else if (name.role != VIR_STORAGE_THIN_IMPORT && (family = virStorageThinScanFamily(scan, name.volume)))
+    else if (name.role != VIR_STORAGE_THIN_IMPORT && (family = virStorageRevFamiliesGet(scan->families, name.volume)))
         virStorageRevFamilyAdd(family, virStorageThinScanState(lv, &name, &meta, hasMeta));
 }
 
@@ -244,7 +232,7 @@ virStorageThinScanReport(virStorageRevContext *ctx)
     g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
     size_t i;
 
-    scan->families = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
+    scan->families = virStorageRevFamiliesNew();
     scan->staged = g_ptr_array_new_with_free_func(g_free);
     scan->merging = g_ptr_array_new_with_free_func(g_free);
 

@@ -426,23 +426,16 @@ virStorageThinResizeState(virStorageRevContext *ctx,
 }
 
 
-/* Ids are never used again: before the highest goes, the head remembers it. */
 static int
 virStorageThinRememberNextId(virStorageRevContext *ctx,
                              virStorageRevFamily *family,
                              const virStorageRevState *revision)
 {
-    g_auto(virStorageRevMeta) meta = { 0 };
-    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+    g_auto(virStorageRevMeta) facts = { 0 };
 
-    if (!family->head || revision->kind != VIR_STORAGE_REV_NUMBERED ||
-        (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > revision->id))
+    if (!virStorageRevFactsToRemember(family, revision, &facts))
         return 0;
-
-    virStorageRevMetaInit(&meta);
-    if (facts)
-        virStorageRevMetaCopyVolumeFacts(&meta, facts);
-    return virStorageThinRedefine(ctx, family, &meta);
+    return virStorageThinRedefine(ctx, family, &facts);
 }
 
 
