@@ -3,6 +3,8 @@
 
 import contextlib
 import os
+import threading
+import time
 
 import libvirt
 import pytest
@@ -83,6 +85,26 @@ def source(request, daemon, workspace):
 def fmt(request):
     """The format of the file system."""
     return request.param
+
+
+@contextlib.contextmanager
+def looked_at(image):
+    """Somebody has each loop device of an image open for a while, as udev."""
+    done = threading.Event()
+
+    def look():
+        while not done.wait(0.005):
+            for node in loop_devices_of(image):
+                with contextlib.suppress(OSError), open(node, "rb"):
+                    time.sleep(0.3)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def started(source, fmt, **options):
@@ -190,6 +212,18 @@ def test_build_refuses_what_has_content(source, fmt):
     pool.virt.build(OVERWRITE)
     pool.virt.create(0)
     assert not pool.has("a")
+
+
+def test_each_step_lets_go_of_the_volume(source, fmt):
+    """Section 3: what follows works at once, whoever looks at the disk."""
+    pool = source.pool(fmt)
+    with looked_at(source.image):
+        pool.virt.build(0)
+        pool.virt.create(0)
+        pool.virt.destroy()
+        with refused():
+            pool.virt.build(0)
+        pool.virt.create(0)
 
 
 def test_build_refuses_any_content(source, fmt):

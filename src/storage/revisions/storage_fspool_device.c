@@ -547,15 +547,6 @@ virStorageFspoolDeviceAttach(virStorageFspoolDevice *device)
 }
 
 
-void
-virStorageFspoolDeviceClear(virStorageFspoolDevice *device)
-{
-    VIR_FORCE_CLOSE(device->loop);
-    VIR_FORCE_CLOSE(device->fd);
-    VIR_FREE(device->node);
-}
-
-
 /**
  * virStorageFspoolDeviceUpdateSize:
  * @identity: of a mounted file system
@@ -605,7 +596,7 @@ virStorageFspoolDeviceUpdateSize(const virStorageFspoolIdentity *identity,
  * @identity: what was mounted, or all zero
  *
  * A loop device lets go of its image when the last one who has it open does, and udev looks at every disk that somebody
- * had open. Who stops a pool may start it, or remove its volume, at once.
+ * had open. Who builds or stops a pool may start it, or remove its volume, at once.
  */
 void
 virStorageFspoolDeviceAwaitDetach(const virStorageFspoolIdentity *identity)
@@ -617,4 +608,17 @@ virStorageFspoolDeviceAwaitDetach(const virStorageFspoolIdentity *identity)
         return;
     while (virFileExists(attached) && g_get_monotonic_time() < until)
         g_usleep(DETACH_POLL_USEC);
+}
+
+
+void
+virStorageFspoolDeviceClear(virStorageFspoolDevice *device)
+{
+    bool goes = device->loop >= 0 && !device->mounted;
+
+    VIR_FORCE_CLOSE(device->loop);
+    VIR_FORCE_CLOSE(device->fd);
+    VIR_FREE(device->node);
+    if (goes)
+        virStorageFspoolDeviceAwaitDetach(&device->identity);
 }

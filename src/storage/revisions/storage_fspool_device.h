@@ -68,6 +68,7 @@ struct _virStorageFspoolDevice {
     int fd;           /* of the image or block device */
     int loop;         /* of the image's loop device, which lives as long as it is open or mounted */
     char *node;       /* path of the block device that is mounted, once it is attached */
+    bool mounted;     /* and stays so: its loop device is not awaited */
     virStorageFspoolIdentity identity; /* device: once it is attached */
 };
 

@@ -287,9 +287,11 @@ virStorageFspoolSourceMountVolume(const virStorageFspoolSource *source,
 
     if (virStorageFspoolDeviceClaim(&device) < 0 ||
         virStorageFspoolDeviceAttach(&device) < 0 ||
-        virStorageFspoolSourceMountNode(source, point, device.node) < 0)
+        virStorageFspoolSourceMountNode(source, point, device.node) < 0 ||
+        virStorageFspoolSourceConfirm(source, point, &device) < 0)
         return -1;
-    return virStorageFspoolSourceConfirm(source, point, &device);
+    device.mounted = true;
+    return 0;
 }
 
 
