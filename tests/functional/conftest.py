@@ -18,12 +18,15 @@ from crashrig import Rig, build_stepper
 from daemon import Daemon, Watchdog
 from disks import Disks
 from filesystems import MIB, Workspace
+from fsplaces import ONE_FILE_SYSTEM
 from homes import HOMES
 from lvmspy import LvmSpy
 from users import USERS, WRITERS
 from volumegroup import VolumeGroup
 
 NUMBERS = itertools.count(1)
+# The other states that a kill leaves are those of test_state_left_by_a_kill.
+USUALLY_KILLED = ("commit-prune", "upload", "revert", "delete-pinned")
 TEST_SECONDS = int(os.environ.get("REFLINK_TEST_SECONDS", "180"))
 
 
@@ -32,6 +35,8 @@ def pytest_addoption(parser):
                      help="the type of the pools under test")
     parser.addoption("--all-thin", action="store_true", help="with qubes-thin, "
                      "also tests of code that the types share")
+    parser.addoption("--long", action="store_true",
+                     help="also the tests with the mark long")
     parser.addoption("--all-file-systems", action="store_true",
                      help="every test of fspool on every file system")
 
@@ -43,6 +48,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "crash: kills and power losses")
     config.addinivalue_line("markers", "timeout_seconds(n): hangs after n s")
     config.addinivalue_line("markers", "slow: takes more than some seconds")
+    config.addinivalue_line("markers", "long: much the same as another test, "
+                            "which the usual run has; for --long")
     # File systems and fixtures of test_fspool_*.py.
     config.pluginmanager.import_plugin("fsplugin")
 
@@ -61,12 +68,23 @@ def is_repetition(item):
     return False
 
 
+def is_long(item):
+    """What adds little to the rest, and takes minutes."""
+    if item.get_closest_marker("long"):
+        return True
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    if item.originalname == "test_daemon_killed" and "rig" in params:
+        return params["name"] not in USUALLY_KILLED
+    return params.get("rig") == "btrfs" and item.originalname in (
+        "test_failing_call", "test_state_left_by_a_kill")
+
+
 def pytest_generate_tests(metafunc):
     """Every test with a pool runs on all storage of the type under test."""
     kind = metafunc.config.getoption("pool_type")
     if "home" in metafunc.fixturenames:
-        metafunc.parametrize("home", HOMES[kind].KINDS, indirect=True,
-                             scope="session")
+        storage = HOMES[kind].KINDS[:1 if ONE_FILE_SYSTEM else None]
+        metafunc.parametrize("home", storage, indirect=True, scope="session")
     if "user" in metafunc.fixturenames and "user" not in sum(
             (m.args[0].split(",") for m in
              metafunc.definition.iter_markers("parametrize")), []):
@@ -82,7 +100,12 @@ def pytest_collection_modifyitems(config, items):
     if kind == "qubes-thin" and not os.environ.get("GUEST_DISKS"):
         raise pytest.UsageError("run under scripts/with-guest --disk 8G")
     unfit = differences.find(items, kind, config.getoption("all_thin"))
-    unwanted = [item for item in items if item in unfit or is_repetition(item)]
+    for item in items:
+        if is_long(item):
+            item.add_marker("long")
+    long = config.getoption("long")
+    unwanted = [item for item in items if item in unfit or is_repetition(item)
+                or not long and item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=unwanted)
     items[:] = [item for item in items if item not in unwanted]
 

@@ -342,6 +342,41 @@ ONCE = {
             test_start_during_an_upload_is_consistent""",
         "test_wipe.py": "test_wipe_makes_zeros test_unmodified_virsh_wipes",
     },
+    "A test that stays here goes the same way through LVM.": {
+        "test_boot.py": """
+            test_refresh_after_a_reboot_keeps_all
+            test_used_live_copy_is_kept test_live_copy_without_our_mark_is_kept""",
+        "test_clone.py": """
+            test_larger_clone_is_grown test_origin_is_nested_to_the_first
+            test_clone_of_a_live_copy test_copy_from_a_stock_dir_pool""",
+        "test_inuse.py": """
+            test_writer_on_the_head_refuses[upload]
+            test_writer_on_the_head_refuses[resize]
+            test_discard_of_used_live_copy_is_refused
+            test_clone_of_open_live_copy_works
+            test_delete_of_a_used_revision_is_refused
+            test_lower_keep_defers_a_used_revision""",
+        "test_lifecycle.py": """
+            test_revert_of_the_source_outdates test_stage_from_another_pool
+            test_resized_live_copy_is_committed""",
+        "test_list.py": """
+            test_revisions_left_out test_dump_lists_the_revisions
+            test_everything_is_looked_up""",
+        "test_qubes_hazards.py": "test_n03_daemon_with_another_clock",
+        "test_resize.py": "test_resize_leaves_revisions",
+        "test_revisions.py": """
+            test_lower_keep_prunes_at_once
+            test_keep_of_the_volume_survives_refresh
+            test_revert_with_keep_zero_keeps_the_head
+            test_keep_zero_keeps_nothing""",
+        "test_streams.py": """
+            test_download_of_the_live_copy_is_stable
+            test_sparse_upload_by_virsh test_refresh_during_an_upload
+            test_upload_in_place_ends_with_an_event""",
+        "test_wipe.py": "test_wipe_keeps_older_revisions",
+        "test_xml.py": """
+            test_documents_survive_a_restart test_whole_cycle_validates""",
+    },
     "Minutes: the lock of a volume and the daemon's threads are shared.": {
         "test_clone.py": """
             test_vol_clone_works_on_everything_listed test_copy_shows_progress""",
@@ -351,7 +386,8 @@ ONCE = {
             test_no_asynchronous_jobs_for_short_operations
             test_uploads_and_commits_of_many_volumes
             test_list_while_everything_changes test_nothing_leaks
-            test_twenty_clients_start_their_volumes""",
+            test_twenty_clients_start_their_volumes
+            test_refresh_while_twenty_clients_work""",
         "test_delete.py": "test_siblings_with_a_common_prefix_stay",
     },
 }

@@ -11,6 +11,8 @@ from filesystems import MIB, run
 from fstrees import LIBC
 
 IN_GUEST = bool(os.environ.get("GUEST_DISKS"))
+# For a run that is about something else, as another version of libvirt.
+ONE_FILE_SYSTEM = os.environ.get("TEST_FILE_SYSTEMS") == "one"
 
 # What each kind has. "once" is where tests run that are about no file system,
 # "few" those that need not see all of them.

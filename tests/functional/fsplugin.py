@@ -11,7 +11,7 @@ import tempfile
 import pytest
 
 from filesystems import MIB
-from fsplaces import IN_GUEST, FsHome, NfsHome, kinds
+from fsplaces import IN_GUEST, ONE_FILE_SYSTEM, FsHome, NfsHome, kinds
 from fspoolpool import FsPool
 from fstrees import destroy, listing, put
 from pools import pattern
@@ -27,6 +27,8 @@ def pytest_configure(config):
                             "that a test of fspool is for")
     config.addinivalue_line("markers", "only_guest: needs another kernel")
     config.addinivalue_line("markers", "only_host: not again in a guest")
+    config.addinivalue_line("markers", "usually_once: on all of its file "
+                            "systems only with --long")
 
 
 def pytest_generate_tests(metafunc):
@@ -34,7 +36,11 @@ def pytest_generate_tests(metafunc):
     if "fs" in metafunc.fixturenames:
         needs = sum((m.args for m in
                      metafunc.definition.iter_markers("needs")), ())
-        metafunc.parametrize("fs", kinds(*needs) or ["nowhere"],
+        one = ONE_FILE_SYSTEM or (
+            not metafunc.config.getoption("long")
+            and any(metafunc.definition.iter_markers("usually_once")))
+        found = kinds(*needs)[:1 if one else None]
+        metafunc.parametrize("fs", found or ["nowhere"],
                              indirect=True, scope="session")
 
 

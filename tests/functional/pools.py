@@ -32,6 +32,12 @@ MISSING = libvirt.VIR_ERR_NO_STORAGE_VOL
 _numbers = itertools.count(1)
 
 
+def usually(values, others):
+    """Values of a test's parameter; the others are for runs of hours."""
+    return [*values, *(pytest.param(value, marks=pytest.mark.slow)
+                       for value in others)]
+
+
 def snapshot_of(source):
     """The <lifecycle> of a snapshot volume."""
     return SNAPSHOT % quoteattr(source)

@@ -133,8 +133,19 @@ OPERATIONS = {o.name: o for o in [
 
 PAIRS = [(kind, name) for kind in KINDS for name, o in OPERATIONS.items()
          if o.needs is None or o.needs in FEATURES[kind].split()]
-each_operation = pytest.mark.parametrize("fsrig,name", PAIRS,
-                                         indirect=["fsrig"], scope="session")
+# Each takes half a minute. In the usual run: all that has a step of its own.
+USUAL = ("create-limited", "clone-nested", "revert-limited", "redefine-prune",
+         "upload-prune", "delete-pinned")
+
+
+def each_operation(test):
+    """On every kind of file system; most are for the long run."""
+    pairs = [pair if pair[1] in USUAL
+             else pytest.param(*pair, marks=pytest.mark.long) for pair in PAIRS]
+    return pytest.mark.parametrize("fsrig,name", pairs, indirect=["fsrig"],
+                                   scope="session")(test)
+
+
 each_kind = pytest.mark.parametrize("fsrig", KINDS, indirect=True,
                                     scope="session")
 
@@ -175,7 +186,7 @@ def test_state_left_by_a_kill(fsrig, name):
 
 
 @each_operation
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout_seconds(1800)
 def test_daemon_killed(fsrig, name):
     """Section 6: kill -9 at every step, a new daemon, a pool start."""
@@ -188,7 +199,8 @@ def test_daemon_killed(fsrig, name):
 @each_kind
 @pytest.mark.slow
 @pytest.mark.timeout_seconds(1800)
-@pytest.mark.parametrize("name", ["upload-prune", "revert", "delete"])
+@pytest.mark.parametrize("name", ["upload-prune"] + [
+    pytest.param(name, marks=pytest.mark.long) for name in ("revert", "delete")])
 def test_killed_recovery_is_repeated(fsrig, name):
     """Section 6: also when the pool start before was killed at any step."""
     operation = OPERATIONS[name]

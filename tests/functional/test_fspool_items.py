@@ -324,6 +324,7 @@ def run_all(*commands):
         run(*command)
 
 
+@pytest.mark.usually_once
 @pytest.mark.needs("btrfs")
 def test_delete_takes_nested_subvolumes_along(fspool, fs):
     """Section 6: deleting is aware of subvolumes, read-only ones too."""

@@ -378,6 +378,7 @@ def test_refresh_never_walks_trees(fspool, fs):
 
 
 @pytest.mark.slow
+@pytest.mark.usually_once
 @pytest.mark.needs("local")
 @pytest.mark.timeout_seconds(600)
 def test_ten_thousand_items(fspool, fs):

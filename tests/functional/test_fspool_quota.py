@@ -27,6 +27,7 @@ def records_are(fs, before, pool):
     return set(fs.records()) <= before
 
 
+@pytest.mark.usually_once
 @limits
 def test_records_go_with_the_item(fspool, fs):
     """Section 3: delete: the quota record is freed."""

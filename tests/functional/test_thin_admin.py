@@ -110,6 +110,7 @@ def test_h14_live_copy_made_meanwhile(pool):
     assert pool.dirty("a") and pool.holds("a@live", "by qubes")
 
 
+@pytest.mark.slow
 def test_h14_revision_name_taken_meanwhile(pool):
     """H14: what has the next revision's name is not replaced."""
     ahead = 4102444800
@@ -132,6 +133,7 @@ def test_h14_revision_name_taken_meanwhile(pool):
     assert any(pool.holds(f"a@{i}", "one") for i in pool.revisions("a"))
 
 
+@pytest.mark.slow
 def test_h14_renamed_head(pool):
     """H14: refused under the old name, a volume under the new."""
     pool.create("a", content="one")
@@ -144,6 +146,7 @@ def test_h14_renamed_head(pool):
     assert pool.holds("b", "two")
 
 
+@pytest.mark.slow
 def test_h14_removed_live_copy(pool):
     """H14: a commit without a live copy changes nothing."""
     pool.create("a", content="one")
@@ -158,6 +161,7 @@ def test_h14_removed_live_copy(pool):
     pool.cycle("a", "three")
 
 
+@pytest.mark.slow
 def test_h14_resized_meanwhile(pool):
     """A size that somebody changed is the size after the next refresh."""
     pool.create("a", content="one")
@@ -221,6 +225,7 @@ def whole_cycle(pool):
     pool.delete("b")
 
 
+@pytest.mark.slow
 def test_n19_foreign_locale(pool, wrapped, tmp_path):
     """N19: LC_ALL=da_DK in the environment (I#3753)."""
     wrapped(danish(tmp_path) + " TZ=Asia/Kathmandu")

@@ -26,7 +26,7 @@ LONG = ["commit-prune", "revert", "upload", "delete-pinned"]
 # renames.
 USUAL = {"test_daemon_killed": ("commit-prune", "revert"),
          "test_failing_process": ("commit-prune",),
-         "test_process_that_fails_late": ("commit-prune", "revert"),
+         "test_process_that_fails_late": ("revert",),
          "test_process_that_outlives_the_daemon": ("commit-prune",)}
 
 

@@ -13,7 +13,8 @@ import thinfill
 from disks import SHIFT, shifted
 from filesystems import run
 from operations import other_pool_volume
-from pools import INVALID, MIB, pattern, refused, volume_xml, wait_for
+from pools import (INVALID, MIB, pattern, refused, usually, volume_xml,
+                   wait_for)
 from streams import upload
 from thinpool import ThinPool
 from users import opened
@@ -204,6 +205,7 @@ def test_upload_that_fills_the_pool(own):
     assert pool.holds("a", "two")
 
 
+@pytest.mark.slow
 def test_group_metadata_nearly_full(own):
     """Section 6: little free metadata area in the VG: refused early."""
     pool = own(metadata=512 * 1024)
@@ -236,7 +238,7 @@ def restore(pool, file):
         pool.group.name)
 
 
-@pytest.mark.parametrize("active", [False, True], ids=["inactive", "active"])
+@pytest.mark.parametrize("active", usually([False], [True]))
 def test_transaction_id_mismatch_is_reported(own, tmp_path, active):
     """H20: VG metadata of an old backup: told, and not worsened."""
     pool = own()
@@ -263,6 +265,7 @@ def test_transaction_id_mismatch_is_reported(own, tmp_path, active):
     assert pool.holds("a", "two") and pool.holds("r@live", "two")
 
 
+@pytest.mark.slow
 def test_missing_disk_is_reported(own, disks):
     """Section 6: a PV is missing: told; nothing is reduced or repaired."""
     pool = own()
@@ -336,6 +339,7 @@ def test_disk_that_fails(disks, daemon):
 # Large sectors, slow commands
 
 
+@pytest.mark.slow
 def test_n15_sectors_of_4096_bytes(groups, daemon):
     """N15: a disk with 4096-byte logical sectors (I#4974)."""
     pool = ThinPool(daemon, groups(sector=4096), "vm-pool").up()
@@ -354,6 +358,7 @@ def test_n15_sectors_of_4096_bytes(groups, daemon):
         pool.remove()
 
 
+@pytest.mark.slow
 def test_h20_slow_command_is_waited_for(pool, spy):
     """H20: LVM processes are never killed on a time limit."""
     pool.create("a", content="one")

@@ -4,7 +4,7 @@
 import libvirt
 import pytest
 
-from pools import MIB, pattern, refused, volume_xml
+from pools import MIB, pattern, refused, usually, volume_xml
 from test_names import BAD_NAME
 from volumegroup import lvm
 
@@ -19,7 +19,8 @@ def longest(group, dashes):
     return "v" + "-" * dashes + "n" * (room - 1)
 
 
-@pytest.mark.parametrize("name", ["dots.and_dashes-", "plus+sign", "A1", "9"])
+@pytest.mark.parametrize("name", usually(["dots.and_dashes-"], [
+    "plus+sign", "A1", "9"]))
 def test_unusual_name_works(pool, name):
     """Section 2: what LVM takes works, through the whole cycle."""
     pool.create(name, content="one")
@@ -61,8 +62,8 @@ def test_name_that_collides_with_own_volumes_is_refused(pool, name):
         pool.clone("x", name)
 
 
-@pytest.mark.parametrize("name", ["x-snap2", "x-back", "x-a1-back", "xsnap",
-                                  "x+pin", "x+pinned+w", "x-import-2"])
+@pytest.mark.parametrize("name", usually(["x-a1-back", "x+pin"], [
+    "x-snap2", "x-back", "xsnap", "x+pinned+w", "x-import-2"]))
 def test_name_that_only_looks_like_one_works(pool, name):
     """Section 2: what is not refused works."""
     pool.create("x", content="one")
