@@ -59,7 +59,8 @@ class Source:
             destroy(pool.path)
 
 
-@pytest.fixture(params=["dir", "reflink"])
+@pytest.fixture(params=["dir", "reflink"] if not IN_GUEST else [
+    "dir", pytest.param("reflink", marks=pytest.mark.long)])
 def source(request, daemon, workspace):
     """A volume in a stock pool, and in one of ours."""
     folder = os.path.join(workspace.path, "sources")
