@@ -24,7 +24,7 @@ FEATURES = {
     "ext4-none": "local few",
     "xfs-project": "guest local project limits files clones once few",
     "ext4-project": "guest local project limits files",
-    "nfs": "guest",
+    "nfs": "guest nfs",
 }
 MOUNT_OPTIONS = {"xfs-none": ",nouuid", "xfs-project": ",nouuid,prjquota",
                  "ext4-project": ",prjquota"}
@@ -170,6 +170,10 @@ class NfsHome:
         run("mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd", check=False)
         run("exportfs", "-i", "-o", "rw,no_root_squash,no_subtree_check,"
             "crossmnt,fsid=0", "*:" + self.served)
+        # Nobody has locks from before the server was started.
+        for name in ("nfsv4gracetime", "nfsv4leasetime"):
+            with open("/proc/fs/nfsd/" + name, "w", encoding="ascii") as file:
+                file.write("10")
         run("rpc.nfsd", "-N", "3", "2")
         run("rpc.mountd", "-N", "3")
         self.path = os.path.join(workspace.path, "nfs-client")

@@ -108,14 +108,16 @@ def walk(top):
 
 
 def attributes(path):
-    """All extended attributes but ours, and what XFS shows of ACLs twice."""
+    """All extended attributes but ours, and what shows others, or the mode,
+    once more: XFS of ACLs, NFS."""
     try:
         names = os.listxattr(path, follow_symlinks=False)
     except OSError:
         return ()
     return tuple((n, os.getxattr(path, n, follow_symlinks=False))
                  for n in sorted(names)
-                 if not n.endswith(OWN) and "SGI_ACL" not in n)
+                 if not n.endswith(OWN) and "SGI_ACL" not in n
+                 and n != "system.nfs4_acl")
 
 
 def facts(path, info):

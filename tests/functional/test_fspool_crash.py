@@ -8,8 +8,9 @@ import subprocess
 import libvirt
 import pytest
 
-from crashrig import (Rig, check, check_images, differences, killed_at,
-                      killed_everywhere, result_of, view)
+from crashrig import (MOST_STEPS, Rig, Stepper, check, check_images,
+                      differences, killed_at, killed_everywhere, result_of,
+                      view)
 from fsplaces import IN_GUEST, FEATURES, Shelf
 from fspoolpool import FsPool
 from fstrees import put

@@ -2,34 +2,31 @@
 """fspools in a directory of a server (design section 4): in a guest."""
 
 import os
+import tempfile
+import types
 
+import libvirt
 import pytest
 
+from crashrig import MOST_STEPS, check, killed_at, view
 from filesystems import run
-from fsplaces import NfsHome
 from fspoolpool import FsPool
 from fstrees import destroy, mount_of
 from pools import INVALID, refused
+from test_fspool_crash import OPERATIONS
 
-pytestmark = pytest.mark.only_guest
-
-
-@pytest.fixture(scope="module")
-def server(workspace):
-    """A server in this machine."""
-    home = NfsHome("nfs", workspace)
-    yield home
-    home.close()
+pytestmark = [pytest.mark.only_guest, pytest.mark.needs("nfs")]
 
 
 @pytest.fixture
-def remote(daemon, workspace, server):
+def remote(daemon, workspace, fs):
     """A pool of a server's directory, not started."""
     made = []
+    own = tempfile.mkdtemp(dir=fs.path)
 
-    def make(folder=server.EXPORT, version="4.2"):
+    def make(folder=f"{fs.EXPORT}/{os.path.basename(own)}", version="4.2"):
         pool = FsPool(daemon, workspace.path, source=(
-            f"<host name='{server.HOST}'/><dir path='{folder}'/>"
+            f"<host name='{fs.HOST}'/><dir path='{folder}'/>"
             f"<format type='nfs'/><protocol ver='{version}'/>"))
         made.append(pool.define())
         return pool
@@ -40,6 +37,7 @@ def remote(daemon, workspace, server):
         pool.forget()
         run("umount", "-l", pool.path, check=False)
         destroy(pool.path)
+    destroy(own)
 
 
 def test_remote_pool(remote):
@@ -86,3 +84,42 @@ def test_remote_directory_is_no_option(remote, folder):
         pool = remote(folder)
         os.makedirs(pool.path)
         pool.virt.create(0)
+
+
+SWITCHES = ["revert", "wipe", "upload-prune"]
+
+
+@pytest.mark.crash
+@pytest.mark.timeout_seconds(1800)
+@pytest.mark.parametrize("name", SWITCHES[:1] + [
+    pytest.param(name, marks=pytest.mark.long)
+    for name in SWITCHES[1:] + ["create-nested", "clone", "delete"]])
+def test_daemon_killed(fspools, fs, stepper, workspace, daemon, name):
+    """Section 6: without an exchange, too: kill -9 at every step, a new
+    daemon, a pool start: old or new, complete."""
+    operation, failures = OPERATIONS[name], []
+
+    def prepared():
+        pool = fspools(keep=2).up()
+        operation.prepare(pool)
+        return pool, view(pool)
+
+    pool, before = prepared()
+    operation.run(pool)
+    after = view(pool)
+    pool.remove()
+    for step in range(1, MOST_STEPS):
+        pool, _ = prepared()
+        rig = types.SimpleNamespace(stepper=stepper, daemon=daemon,
+                                    store=workspace.path, where=pool.path)
+        hit = killed_at(rig, pool, operation, step)
+        if hit is None:
+            break
+        try:
+            check(pool, operation, before, after, hit)
+        except (AssertionError, OSError, libvirt.libvirtError) as error:
+            failures.append(f"step {step}: {error}")
+        daemon.ensure()
+        pool.remove()
+    assert step > 5, "no steps were seen"
+    assert not failures, "\n".join(failures)

@@ -17,7 +17,7 @@
 /* all that there is, in the order in which it is written */
 #define EVERYTHING \
     "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&N=w!20b" \
-    "&b=7&t=beef&S=1&h=1:2.3&d=10&D=1&P=1&o=fedora-root#3&o=fedora!26base#1"
+    "&b=7&t=beef&S=1&h=1:2.3&d=10&D=1&P=1&L=a!20b/c&o=fedora-root#3&o=fedora!26base#1"
 
 
 static void
@@ -53,6 +53,7 @@ expectDefaults(const virStorageRevMeta *meta)
     g_assert_null(meta->name);
     g_assert_false(meta->folder);
     g_assert_false(meta->pending);
+    g_assert_null(meta->leaving);
 }
 
 
@@ -166,6 +167,7 @@ testParseEverything(void)
     g_assert_cmpstr(meta.name, ==, "w b");
     g_assert_true(meta.folder);
     g_assert_true(meta.pending);
+    g_assert_cmpstr(meta.leaving, ==, "a b/c");
     g_assert_cmpuint(meta.norigins, ==, 2);
     g_assert_cmpstr(meta.origins[0].volume, ==, "fedora-root");
     g_assert_cmpuint(meta.origins[0].generation, ==, 3);

@@ -9,7 +9,6 @@
 #include <config.h>
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 
 #include "storage_backend_fspool.h"
@@ -72,13 +71,6 @@ virStorageBackendFspoolPrepare(virStoragePoolDef *def)
     if (virStorageRevMetaWriteFile(pool.root.staging, &meta, VIR_STORAGE_FSPOOL_STAGING) < 0) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                        _("pool '%1$s' needs a directory whose file system keeps extended attributes, which that of '%2$s' does not"),
-                       def->name, def->target.path);
-        return -1;
-    }
-    /* the flag is looked at before the names, which are nobody's */
-    if (renameat2(pool.root.staging, "~from~", pool.root.staging, "~to~", RENAME_EXCHANGE) < 0 && errno != ENOENT) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("pool '%1$s' needs a directory whose file system can exchange two directories, which that of '%2$s' cannot"),
                        def->name, def->target.path);
         return -1;
     }

@@ -10,12 +10,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
 #include "storage_fspool_place.h"
 
+#include "storage_fspool_rename.h"
 #include "storage_fspool_subvolume.h"
 #include "storage_revision_worker.h"
 #include "viralloc.h"
@@ -197,7 +197,7 @@ virStorageFspoolTryTrash(virStorageFspoolRoot *root,
 {
     const virStorageFspoolPlace *place = opaque;
 
-    return renameat2(place->dirfd, place->entry, root->trash, entry, RENAME_NOREPLACE);
+    return virStorageFspoolRenameNew(place->dirfd, place->entry, root->trash, entry);
 }
 
 
@@ -289,7 +289,8 @@ virStorageFspoolStageCheckFree(virStorageFspoolRoot *root,
 }
 
 
-/* The lock is that of the open file: it goes with the daemon, whatever becomes of that. */
+/* The lock is that of the open file: it goes with the daemon, whatever becomes of that. On NFS other hosts know nothing of
+ * it. */
 static int
 virStorageFspoolStageOpen(virStorageFspoolStage *stage,
                           virStorageFspoolRoot *root,
@@ -349,7 +350,7 @@ static int
 virStorageFspoolStageMove(virStorageFspoolStage *stage,
                           const virStorageFspoolPlace *place)
 {
-    if (renameat2(stage->root->staging, stage->entry, place->dirfd, place->entry, RENAME_NOREPLACE) < 0)
+    if (virStorageFspoolRenameNew(stage->root->staging, stage->entry, place->dirfd, place->entry) < 0)
         return -1;
     VIR_FREE(stage->entry);
     return fsync(place->dirfd);

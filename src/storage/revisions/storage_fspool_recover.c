@@ -12,6 +12,7 @@
 
 #include "storage_fspool_scan.h"
 
+#include "storage_fspool_replace.h"
 #include "storage_fspool_subvolume.h"
 #include "storage_fspool_volume.h"
 #include "storage_revision_lock.h"
@@ -136,7 +137,8 @@ virStorageFspoolNeedsRecovery(virStorageFspoolPool *pool,
 {
     size_t i;
 
-    if (virStorageRevFamilyPruneLeft(family) > 0 || (family->head && family->head->meta.pending))
+    if (virStorageRevFamilyPruneLeft(family) > 0 || (family->head && family->head->meta.pending) ||
+        virStorageFspoolReplaceNeedsRecovery(family))
         return true;
     for (i = 0; i < family->revisions->len; i++) {
         if (!virStorageFspoolIsFrozen(pool, g_ptr_array_index(family->revisions, i)))
@@ -157,7 +159,8 @@ virStorageFspoolRecoverFamily(virStorageFspoolPool *pool,
         !(locks = virStorageRevLocksTry(pool->ctx->uuid, family->volume)))
         return;
 
-    if (virStorageFspoolSettleHead(pool, family) < 0 ||
+    if (virStorageFspoolReplaceRecover(pool, family) < 0 ||
+        virStorageFspoolSettleHead(pool, family) < 0 ||
         virStorageFspoolRecoverRevisions(pool, family) < 0 ||
         ((left = virStorageRevFamilyPruneLeft(family)) > 0 &&
          virStorageFspoolPrune(pool->ctx, family, left) < 0))

@@ -219,7 +219,7 @@ virStorageFspoolScanRevision(virStorageFspoolPool *pool,
         fd = virStorageRevOpenAt(pool->root.revisions, entry, O_RDONLY | O_DIRECTORY, 0);
         if (!(state = virStorageFspoolScanTree(pool, fd, file, name.kind)))
             return;
-        if (state->meta.pending) {
+        if (state->meta.pending && !state->meta.leaving) {
             g_ptr_array_add(scan->unfinished, g_strdup(entry));
             virStorageRevStateFree(state);
             return;

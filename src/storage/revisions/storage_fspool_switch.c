@@ -13,10 +13,13 @@
 
 #include "storage_fspool_volume.h"
 
+#include "storage_fspool_rename.h"
+#include "storage_fspool_replace.h"
 #include "storage_fspool_scan.h"
 #include "storage_fspool_tree.h"
 #include "storage_revision_facts.h"
 #include "storage_revision_worker.h"
+#include "viralloc.h"
 #include "virerror.h"
 #include "virlog.h"
 
@@ -28,7 +31,7 @@ VIR_LOG_INIT("storage.storage_fspool_switch");
 #define SETTLE_RETRIES 20
 
 /*
- * A directory cannot replace another one, but two can change places. So the new tree is built aside, and goes where the
+ * A directory cannot replace another one, but two can change places (but for NFS: virStorageFspoolReplace). So the new tree is built aside, and goes where the
  * former head is to lie, as the next revision, with a mark that says that it is pending:
  *
  *   staging/…  →  revisions/NAME@7, pending      nothing has happened yet: a refresh removes it
@@ -49,12 +52,13 @@ virStorageFspoolSettleHead(virStorageFspoolPool *pool,
 {
     g_auto(virStorageRevMeta) meta = { 0 };
 
-    if (!family->head || !family->head->meta.pending)
+    if (!family->head || (!family->head->meta.pending && !family->head->meta.leaving))
         return 0;
 
     virStorageRevMetaInit(&meta);
     virStorageRevMetaCopy(&meta, &family->head->meta);
     meta.pending = false;
+    VIR_FREE(meta.leaving);
     return virStorageFspoolRewriteMeta(pool, family, &meta);
 }
 
@@ -88,6 +92,15 @@ virStorageFspoolUndoPending(virStorageFspoolPool *pool,
     if (!meta.pending)
         return 0;
     return virStorageFspoolItemRemove(pool, place, name) < 0 ? -1 : 1;
+}
+
+
+static void
+virStorageFspoolSwitchLater(const virStorageRevFamily *family)
+{
+    VIR_WARN("volume '%s' has its new content; the next refresh finishes what comes after that: %s",
+             family->volume, virGetLastErrorMessage());
+    virResetLastError();
 }
 
 
@@ -126,34 +139,37 @@ virStorageFspoolKeepTime(int fd,
 }
 
 
-/* Both trees keep the times that they had. */
+/* The two change places; what comes after that is tried, and otherwise left to the next refresh. */
 static int
-virStorageFspoolExchangeKeepingTimes(virStorageFspoolPool *pool,
-                                     virStorageRevFamily *family,
-                                     const virStorageFspoolPlace *head,
-                                     const virStorageFspoolPlace *revision,
-                                     int fd)
+virStorageFspoolSwitchByExchange(virStorageFspoolPool *pool,
+                                 virStorageRevFamily *family,
+                                 virStorageFspoolStage *stage,
+                                 const virStorageFspoolPlace *head,
+                                 const virStorageFspoolPlace *revision,
+                                 virStorageRevMeta *meta)
 {
-    VIR_AUTOCLOSE former = virStorageFspoolOpenState(pool, family->head, family->volume);
-    struct stat formerTimes;
-    struct stat times;
-
-    if (former < 0)
+    if (virStorageFspoolStageInstall(stage, revision, family->volume) < 0)
         return -1;
-    if (fstat(former, &formerTimes) < 0 || fstat(fd, &times) < 0) {
-        virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), family->volume);
+
+    if (virStorageFspoolExchange(head, revision, family->volume) < 0) {
+        virErrorPtr err = NULL;
+
+        /* the mark tells which of the two it is, should only the last sync have failed */
+        virErrorPreserveLast(&err);
+        ignore_value(virStorageFspoolUndoPending(pool, revision, family->volume));
+        virErrorRestore(&err);
         return -1;
     }
-    if (virStorageFspoolExchange(head, revision, family->volume) < 0)
-        return -1;
 
-    virStorageFspoolKeepTime(former, &formerTimes);
-    virStorageFspoolKeepTime(fd, &times);
+    meta->pending = false;
+    if (virStorageRevMetaWriteFile(stage->fd, meta, family->volume) < 0 ||
+        virStorageRevSync(stage->fd, family->volume) < 0)
+        virStorageFspoolSwitchLater(family);
     return 0;
 }
 
 
-/* The switch itself; what comes after it is tried, and otherwise left to the next refresh. */
+/* The switch itself; both trees keep the times that they had. */
 static int
 virStorageFspoolSwitchTrees(virStorageFspoolPool *pool,
                             virStorageRevFamily *family,
@@ -164,30 +180,30 @@ virStorageFspoolSwitchTrees(virStorageFspoolPool *pool,
     g_auto(virStorageFspoolPlace) head = VIR_STORAGE_FSPOOL_PLACE_INIT;
     g_auto(virStorageFspoolPlace) revision = VIR_STORAGE_FSPOOL_PLACE_INIT;
     g_autofree char *entry = virStorageFspoolRevisionFormat(family->volume, VIR_STORAGE_REV_NUMBERED, id, NULL);
+    VIR_AUTOCLOSE former = virStorageFspoolOpenState(pool, family->head, family->volume);
+    struct stat formerTimes;
+    struct stat times;
 
     virStorageFspoolPlaceOfRevision(&revision, &pool->root, entry);
-    if (virStorageFspoolPlaceOfState(&head, &pool->root, family->head, family->volume) < 0 ||
-        virStorageFspoolStageInstall(stage, &revision, family->volume) < 0)
+    if (former < 0 ||
+        virStorageFspoolPlaceOfState(&head, &pool->root, family->head, family->volume) < 0)
         return -1;
-
-    if (virStorageFspoolExchangeKeepingTimes(pool, family, &head, &revision, stage->fd) < 0) {
-        virErrorPtr err = NULL;
-
-        /* the mark tells which of the two it is, should only the last sync have failed */
-        virErrorPreserveLast(&err);
-        ignore_value(virStorageFspoolUndoPending(pool, &revision, family->volume));
-        virErrorRestore(&err);
+    if (fstat(former, &formerTimes) < 0 || fstat(stage->fd, &times) < 0) {
+        virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), family->volume);
         return -1;
     }
 
-    meta->pending = false;
-    if (virStorageRevMetaWriteFile(stage->fd, meta, family->volume) < 0 ||
-        virStorageRevSync(stage->fd, family->volume) < 0 ||
-        virStorageFspoolItemFreeze(pool, &revision, family->volume) < 0) {
-        VIR_WARN("volume '%s' has its new content; the next refresh finishes what comes after that: %s",
-                 family->volume, virGetLastErrorMessage());
-        virResetLastError();
+    if (meta->pending) {
+        if (virStorageFspoolSwitchByExchange(pool, family, stage, &head, &revision, meta) < 0)
+            return -1;
+    } else if (virStorageFspoolReplace(pool, family, stage, &head, &revision, false) < 0) {
+        return -1;
     }
+
+    virStorageFspoolKeepTime(former, &formerTimes);
+    virStorageFspoolKeepTime(stage->fd, &times);
+    if (virStorageFspoolItemFreeze(pool, &revision, family->volume) < 0)
+        virStorageFspoolSwitchLater(family);
     return virStorageFspoolSwitched(pool, family, stage->fd, id, entry);
 }
 
@@ -217,7 +233,7 @@ virStorageFspoolSwitch(virStorageFspoolPool *pool,
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNextHead(pool->ctx, family, content, id, prunes, &meta);
     meta.format = VIR_STORAGE_FILE_DIR;
-    meta.pending = true;
+    meta.pending = virStorageFspoolCanExchange(pool->root.staging);
 
     if (virStorageFspoolSettleHead(pool, family) < 0 ||
         virStorageFspoolItemFinish(stage, &meta, family->volume) < 0)
@@ -279,14 +295,35 @@ virStorageFspoolRevert(virStorageRevContext *ctx,
 
 /* The tree changes places with an empty one, and goes. No mark is needed: what is staged, and held by nobody, is removed
  * by a refresh, whichever of the two it is. */
+static int
+virStorageFspoolWipeTrees(virStorageFspoolPool *pool,
+                          virStorageRevFamily *family,
+                          virStorageFspoolStage *stage)
+{
+    g_auto(virStorageFspoolPlace) head = VIR_STORAGE_FSPOOL_PLACE_INIT;
+    g_auto(virStorageFspoolPlace) aside = VIR_STORAGE_FSPOOL_PLACE_INIT;
+    g_autofree char *entry = virStorageFspoolRevisionFormat(family->volume, VIR_STORAGE_REV_NUMBERED,
+                                                            virStorageRevFamilyNextId(family), NULL);
+
+    if (virStorageFspoolPlaceOfState(&head, &pool->root, family->head, family->volume) < 0)
+        return -1;
+
+    if (virStorageFspoolCanExchange(pool->root.staging)) {
+        virStorageFspoolPlace staged = { .dirfd = pool->root.staging, .entry = stage->entry };
+
+        return virStorageFspoolExchange(&head, &staged, family->volume);
+    }
+    virStorageFspoolPlaceOfRevision(&aside, &pool->root, entry);
+    return virStorageFspoolReplace(pool, family, stage, &head, &aside, true);
+}
+
+
 int
 virStorageFspoolWipe(virStorageRevContext *ctx,
                      virStorageRevFamily *family)
 {
     g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
     g_auto(virStorageFspoolStage) stage = VIR_STORAGE_FSPOOL_STAGE_INIT;
-    g_auto(virStorageFspoolPlace) place = VIR_STORAGE_FSPOOL_PLACE_INIT;
-    virStorageFspoolPlace staged;
     virStorageFspoolLimits limits;
     g_auto(virStorageRevMeta) meta = { 0 };
     VIR_AUTOCLOSE head = -1;
@@ -303,10 +340,9 @@ virStorageFspoolWipe(virStorageRevContext *ctx,
     virStorageRevFactsNextHead(ctx, family, NULL, 0, false, &meta);
     meta.format = VIR_STORAGE_FILE_DIR;
 
-    staged = (virStorageFspoolPlace) { .dirfd = pool.root.staging, .entry = stage.entry };
-    if (virStorageFspoolItemFinish(&stage, &meta, family->volume) < 0 ||
-        virStorageFspoolPlaceOfState(&place, &pool.root, family->head, family->volume) < 0 ||
-        virStorageFspoolExchange(&place, &staged, family->volume) < 0)
+    if (virStorageFspoolSettleHead(&pool, family) < 0 ||
+        virStorageFspoolItemFinish(&stage, &meta, family->volume) < 0 ||
+        virStorageFspoolWipeTrees(&pool, family, &stage) < 0)
         return -1;
 
     virStorageRevWorkerSettle(ctx);

@@ -12,6 +12,7 @@
  *   i next id               x prune up to this id
  *   b base generation       t boot                  S staged             h stamp of the head
  *   d thin device           N name of the volume    D folder             P pending
+ *   L path that it leaves   ("." for the volume's name)
  *   o origin NAME#GENERATION, once for each, nearest first
  *
  * It has to do as an LVM tag too, which leaves few characters; all others are written as '!' and two hex digits.
@@ -91,6 +92,7 @@ virStorageRevMetaClear(virStorageRevMeta *meta)
     g_free(meta->source);
     g_free(meta->headStamp);
     g_free(meta->name);
+    g_free(meta->leaving);
     virStorageRevMetaInit(meta);
 }
 
@@ -127,6 +129,7 @@ virStorageRevMetaCopy(virStorageRevMeta *dst,
     dst->source = g_strdup(src->source);
     dst->headStamp = g_strdup(src->headStamp);
     dst->name = g_strdup(src->name);
+    dst->leaving = g_strdup(src->leaving);
     dst->origins = NULL;
     if (src->norigins > 0)
         dst->origins = virStorageRevMetaCopyOrigins(src, g_new0(virStorageRevOrigin, src->norigins));
@@ -300,6 +303,8 @@ virStorageRevMetaParseMark(char key,
     case 'P':
         meta->pending = true;
         return STREQ(value, "1") ? 0 : -1;
+    case 'L':
+        return virStorageRevMetaParseString(value, &meta->leaving);
     default:
         return 0; /* a later version's */
     }
@@ -456,6 +461,10 @@ virStorageRevMetaFormatMarks(virBuffer *buf,
         virBufferAddLit(buf, "&D=1");
     if (meta->pending)
         virBufferAddLit(buf, "&P=1");
+    if (meta->leaving) {
+        virBufferAddLit(buf, "&L=");
+        virStorageRevMetaEscape(buf, meta->leaving);
+    }
 }
 
 
@@ -593,6 +602,7 @@ virStorageRevMetaDropMarks(virStorageRevMeta *meta)
     meta->folder = false;
     meta->pending = false;
     VIR_FREE(meta->headStamp);
+    VIR_FREE(meta->leaving);
 }
 
 

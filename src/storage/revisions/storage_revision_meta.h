@@ -53,6 +53,7 @@ struct _virStorageRevMeta {
     char *name;                    /* volume fact: what the volume is called, where its path does not say it */
     bool folder;                   /* no volume, but where volumes with nested names lie */
     bool pending;                  /* made to become the head by an exchange: an unfinished one as long as it is none */
+    char *leaving;                 /* was, or still is, the head at this path, and makes room for another one; "." at its name */
 };
 
 void
