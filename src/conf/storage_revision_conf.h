@@ -9,6 +9,7 @@
 #pragma once
 
 #include "storage_conf.h"
+#include "storage_revision_chain_conf.h"
 #include "virobject.h"
 
 /* The pool's and the volume's "keep" when the XML names none. */
@@ -171,6 +172,7 @@ struct _virStorageRevVol {
     /* Input only: the document had the element. */
     bool hasCapacity;
     bool hasFormat;
+    virStorageRevChain *wantedChain; /* what the document says of the backing chain, or NULL */
 
     /* Output only. */
     size_t nrevisions;
@@ -181,6 +183,7 @@ struct _virStorageRevVol {
     unsigned long long generation;
     size_t norigins;
     virStorageRevOrigin *origins;
+    virStorageRevChain *chain; /* NULL for an image that lies on nothing */
 
     bool hidden;          /* found by name, key and path, but not listed */
 };
@@ -253,10 +256,10 @@ virStorageRevVolFormat(virBuffer *buf,
                        virStoragePoolDef *pool,
                        virStorageVolDef *def);
 
-void
-virStorageRevVolFormatChainEnd(virBuffer *buf,
-                               virStoragePoolDef *pool,
-                               virStorageVolDef *def);
+int
+virStorageRevVolFormatChain(virBuffer *buf,
+                            virStoragePoolDef *pool,
+                            virStorageVolDef *def);
 
 int
 virStorageRevDiskCheck(int poolType,

@@ -61,6 +61,8 @@ virStorageRevVolDispose(void *obj)
 
     virStorageRevVolClearRevisions(vol);
     virStorageRevVolClearOrigins(vol);
+    virStorageRevChainFree(vol->wantedChain);
+    virStorageRevChainFree(vol->chain);
     g_free(vol->source);
 }
 
@@ -283,7 +285,8 @@ virStorageRevVolParseXML(virStoragePoolDef *pool,
     if (virStorageRevVolParseLifecycle(pool->type, name.volume, vol,
                                        virXPathNode("./lifecycle", ctxt)) < 0 ||
         virStorageRevKeepParseXML(virXPathNode("./revisions", ctxt), &vol->keep) < 0 ||
-        virStorageRevVolParseLimits(pool->type, vol, ctxt) < 0)
+        virStorageRevVolParseLimits(pool->type, vol, ctxt) < 0 ||
+        virStorageRevChainParseXML(virXPathNode("./backingStore", ctxt), ctxt, &vol->wantedChain) < 0)
         return -1;
 
     vol->hasCapacity = !!virXPathNode("./capacity", ctxt);
@@ -410,19 +413,25 @@ virStorageRevVolFormat(virBuffer *buf,
 
 
 /**
- * virStorageRevVolFormatChainEnd:
+ * virStorageRevVolFormatChain:
  * @buf: where to print
  * @pool: definition of the volume's pool
  * @def: volume definition
  *
- * Our types always say where a backing chain ends, as domain XML does, so that nobody has to go and look.
+ * Prints the backing chain of a volume of our types, and where it ends, as domain XML does, so that nobody has to go and
+ * look. For volumes of other types of pools it does nothing.
+ *
+ * Returns 0, or -1 with an error: there is something wrong with the chain
  */
-void
-virStorageRevVolFormatChainEnd(virBuffer *buf,
-                               virStoragePoolDef *pool,
-                               virStorageVolDef *def)
+int
+virStorageRevVolFormatChain(virBuffer *buf,
+                            virStoragePoolDef *pool,
+                            virStorageVolDef *def)
 {
-    if (virStorageRevPoolTypeIs(pool->type) &&
-        !virStorageSourceHasBacking(&def->target))
-        virBufferAddLit(buf, "<backingStore/>\n");
+    virStorageRevVol *vol = virStorageRevVolGet(def);
+
+    if (!virStorageRevPoolTypeIs(pool->type) ||
+        virStorageSourceHasBacking(&def->target)) /* a document that was only parsed: it is printed as it was */
+        return 0;
+    return virStorageRevChainFormat(buf, vol ? vol->chain : NULL, def->name);
 }

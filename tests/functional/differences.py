@@ -29,6 +29,7 @@ REFLINK_ONLY = {
             test_special_characters_are_escaped""",
     },
     "Volumes are raw, nothing else: test_thin_names.py.": {
+        "test_chain.py": None,
         "test_clone.py": """test_format_is_kept test_other_format_is_refused
             test_start_is_no_clone_of_another_format""",
         "test_create.py": """test_qcow2_volume test_qcow2_over_raw_is_an_overlay

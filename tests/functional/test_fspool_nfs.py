@@ -86,15 +86,17 @@ def test_remote_directory_is_no_option(remote, folder):
         pool.virt.create(0)
 
 
-SWITCHES = ["revert", "wipe", "upload-prune"]
+# Names and strides: each step takes some seconds.
+KILLED = [("revert", 6)] + [
+    pytest.param(name, 1, marks=pytest.mark.long)
+    for name in ("revert", "wipe", "upload-prune", "create-nested", "clone",
+                 "delete")]
 
 
 @pytest.mark.crash
 @pytest.mark.timeout_seconds(1800)
-@pytest.mark.parametrize("name", SWITCHES[:1] + [
-    pytest.param(name, marks=pytest.mark.long)
-    for name in SWITCHES[1:] + ["create-nested", "clone", "delete"]])
-def test_daemon_killed(fspools, fs, stepper, workspace, daemon, name):
+@pytest.mark.parametrize("name,stride", KILLED)
+def test_daemon_killed(fspools, fs, stepper, workspace, daemon, name, stride):
     """Section 6: without an exchange, too: kill -9 at every step, a new
     daemon, a pool start: old or new, complete."""
     operation, failures = OPERATIONS[name], []
@@ -108,7 +110,7 @@ def test_daemon_killed(fspools, fs, stepper, workspace, daemon, name):
     operation.run(pool)
     after = view(pool)
     pool.remove()
-    for step in range(1, MOST_STEPS):
+    for step in range(1, MOST_STEPS, stride):
         pool, _ = prepared()
         rig = types.SimpleNamespace(stepper=stepper, daemon=daemon,
                                     store=workspace.path, where=pool.path)

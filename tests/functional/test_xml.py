@@ -297,7 +297,6 @@ def test_stock_documents_do_not_change(daemon, workspace):
         stock.undefine()
 
 
-@pytest.mark.xfail(reason="chains are reported by later work", strict=False)
 def test_chain_of_a_qcow2_overlay(pool):
     """Section 7: nested as in domain XML, ended by an empty backingStore."""
     pool.create("base", 4 * MIB, content="b")
@@ -314,7 +313,6 @@ def test_chain_of_a_qcow2_overlay(pool):
     assert last is not None and len(last) == 0
 
 
-@pytest.mark.xfail(reason="chains are reported by later work", strict=False)
 def test_missing_chain_member(pool):
     """Section 7: reported with state='missing'."""
     pool.create("base", 4 * MIB, content="b")

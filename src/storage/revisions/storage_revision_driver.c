@@ -13,6 +13,7 @@
 #include "storage_backend_fspool.h"
 #include "storage_backend_qubes_thin.h"
 #include "storage_backend_reflink.h"
+#include "storage_revision_chain.h"
 #include "storage_revision_checks.h"
 #include "storage_revision_operation.h"
 #include "storage_revision_pool.h"
@@ -129,6 +130,29 @@ virStorageRevCreateRun(virStorageRevOperation *op,
 }
 
 
+/* Compares the backing chain that the document describes with the images. */
+static int
+virStorageRevCreateCheckChain(virStoragePoolObj *obj,
+                              virStorageVolDef *def)
+{
+    const virStorageRevChain *wanted = virStorageRevVolGet(def)->wantedChain;
+    g_autofree char *path = g_strdup_printf("%s/%s", virStoragePoolObjGetDef(obj)->target.path, def->name);
+    g_autoptr(virStorageRevChain) found = NULL;
+    const virStorageRevChainMember *first;
+    virStorageVolDef *backing;
+    int format;
+
+    if (!wanted || wanted->members->len == 0)
+        return 0;
+
+    first = g_ptr_array_index(wanted->members, 0);
+    backing = virStorageVolDefFindByPath(obj, first->path);
+    format = backing ? backing->target.format : first->source->format;
+    found = virStorageRevChainRead(path, first->path, format);
+    return virStorageRevChainCheckSame(wanted, found, def->name);
+}
+
+
 static int
 virStorageRevCreate(virStoragePoolObj *obj,
                     virStorageVolDef *def,
@@ -153,6 +177,8 @@ virStorageRevCreate(virStoragePoolObj *obj,
         return -1;
     }
     if (virStorageRevCheckTargetName(virStoragePoolObjGetDef(obj), &name) < 0)
+        return -1;
+    if ((flags & VIR_STORAGE_VOL_CREATE_VALIDATE) && virStorageRevCreateCheckChain(obj, def) < 0)
         return -1;
 
     if (virStorageRevCreateTemplate(obj, def, &template) == 0 &&

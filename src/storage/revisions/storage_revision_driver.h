@@ -79,3 +79,8 @@ virStorageRevVolDownload(virStorageVolPtr vol,
                          unsigned long long length,
                          unsigned int flags,
                          int *ret);
+
+virStorageVolDef *
+virStorageRevVolLinkChain(virStorageVolPtr vol,
+                          virStoragePoolObj *obj,
+                          virStorageVolDef *def);

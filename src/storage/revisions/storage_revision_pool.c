@@ -10,6 +10,7 @@
 
 #include "storage_revision_pool.h"
 
+#include "storage_revision_chain.h"
 #include "storage_revision_lock.h"
 #include "viralloc.h"
 #include "virerror.h"
@@ -230,18 +231,16 @@ virStorageRevVolSetHead(virStoragePoolObj *obj,
 }
 
 
+/* What an image lies on is of nobody's making here, and can have changed since it was last read. */
 static void
-virStorageRevDefSetBacking(virStorageVolDef *def,
-                           const virStorageRevState *state)
+virStorageRevDefReadChain(virStorageVolDef *def,
+                          const virStorageRevState *state)
 {
-    g_clear_pointer(&def->target.backingStore, virObjectUnref);
-    if (!state->backing)
-        return;
+    virStorageRevVol *vol = virStorageRevVolGet(def);
 
-    def->target.backingStore = virStorageSourceNew();
-    def->target.backingStore->type = VIR_STORAGE_TYPE_FILE;
-    def->target.backingStore->path = g_strdup(state->backing);
-    def->target.backingStore->format = state->backingFormat;
+    g_clear_pointer(&vol->chain, virStorageRevChainFree);
+    if (state->backing)
+        vol->chain = virStorageRevChainRead(def->target.path, state->backing, state->backingFormat);
 }
 
 
@@ -274,7 +273,7 @@ virStorageRevDefUpdate(virStoragePoolObj *obj,
     target->timestamps->ctime = state->ctime;
     target->timestamps->btime.tv_nsec = -1;
 
-    virStorageRevDefSetBacking(def, state);
+    virStorageRevDefReadChain(def, state);
     virStorageRevVolSetOrigins(vol, &state->meta);
     if (state->kind == VIR_STORAGE_REV_HEAD)
         virStorageRevVolSetHead(obj, vol, family);
@@ -456,6 +455,36 @@ virStorageRevPoolPut(virStoragePoolObj *obj,
 }
 
 
+static void
+virStorageRevPoolReadChain(virStoragePoolObj *obj,
+                           virStorageRevFamily *family,
+                           const virStorageRevState *state)
+{
+    g_autofree char *name = NULL;
+    virStorageVolDef *def;
+
+    if (!state || !state->backing)
+        return;
+    name = virStorageRevStateName(family, state);
+    if ((def = virStorageVolDefFindByName(obj, name)))
+        virStorageRevDefReadChain(def, state);
+}
+
+
+/* Reads the chains of a volume that is otherwise as it was. */
+static void
+virStorageRevPoolReadChains(virStoragePoolObj *obj,
+                            virStorageRevFamily *family)
+{
+    size_t i;
+
+    virStorageRevPoolReadChain(obj, family, family->head);
+    virStorageRevPoolReadChain(obj, family, family->live);
+    for (i = 0; i < family->revisions->len; i++)
+        virStorageRevPoolReadChain(obj, family, g_ptr_array_index(family->revisions, i));
+}
+
+
 /* Removes the volumes that a refresh has not found, but for those that are just being made. */
 static void
 virStorageRevPoolDropVanished(virStoragePoolObj *obj,
@@ -505,9 +534,11 @@ virStorageRevPoolReplace(virStoragePoolObj *obj,
     while (g_hash_table_iter_next(&iter, &volume, &family)) {
         virStorageRevFamily *before = virStorageRevPoolFind(obj, volume);
 
-        if (before &&
-            (virStorageRevFamilyIsUnchanged(family, before) ||
-             virStorageRevLocksAreHeld(def->uuid, volume)))
+        if (before && virStorageRevFamilyIsUnchanged(family, before)) {
+            virStorageRevPoolReadChains(obj, before);
+            continue;
+        }
+        if (before && virStorageRevLocksAreHeld(def->uuid, volume))
             continue;
         if (virStorageRevPoolPut(obj, family) < 0) {
             VIR_WARN("volume '%s' of pool '%s' is not listed whole: %s",
