@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VERSIONS = ("9.0.0", "11.3.0")
+# What is tested is the same for all of them; each is set up by check.
+VERSIONS = ("9.0.0",)
 
 
 def cached(version):
@@ -96,7 +97,6 @@ def test_a_file_never_hides_one_of_libvirt(clone, version):
     assert done.returncode != 0 and "domain_conf.c" in done.stderr
 
 
-@pytest.mark.parametrize("version", VERSIONS[:1], indirect=True)
 def test_changed_series_touches_only_what_changed(clone, version, series):
     """A file that goes back to its original has to look new to the build."""
     place = clone / "subprojects" / f"libvirt-{version}"

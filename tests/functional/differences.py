@@ -55,7 +55,8 @@ REFLINK_ONLY = {
             test_partial_allocation test_allocation_without_space_is_refused""",
         "test_resize.py": "test_grow_with_allocation",
     },
-    "Owner and mode of a device node are udev's.": {
+    "Owner, mode and label of a device node are udev's.": {
+        "test_guest_labels.py": None,
         "test_create.py": """test_image_mode_is_0600
             test_permissions_of_the_document_are_taken
             test_permissions_stay_over_a_commit""",
@@ -344,39 +345,53 @@ ONCE = {
         "test_wipe.py": "test_wipe_makes_zeros test_unmodified_virsh_wipes",
     },
     "A test that stays here goes the same way through LVM.": {
+        "test_create.py": """
+            test_orphaned_revisions_block_the_name""",
+        "test_concurrency.py": """
+            test_delete_while_others_clone test_stable_download_during_uploads""",
+        "test_pool.py": """
+            test_pool_answers_while_a_copy_runs""",
         "test_boot.py": """
-            test_refresh_after_a_reboot_keeps_all
-            test_used_live_copy_is_kept test_live_copy_without_our_mark_is_kept""",
+            test_refresh_after_a_reboot_keeps_all test_used_live_copy_is_kept
+            test_live_copy_without_our_mark_is_kept
+            test_live_copy_of_persistent_volume_is_kept
+            test_unwritten_live_copy_of_an_earlier_boot_commits""",
         "test_clone.py": """
             test_larger_clone_is_grown test_origin_is_nested_to_the_first
-            test_clone_of_a_live_copy test_copy_from_a_stock_dir_pool""",
+            test_clone_of_a_live_copy test_copy_from_a_stock_dir_pool
+            test_copy_to_elsewhere_stays_sparse""",
         "test_inuse.py": """
             test_writer_on_the_head_refuses[upload]
             test_writer_on_the_head_refuses[resize]
             test_discard_of_used_live_copy_is_refused
             test_clone_of_open_live_copy_works
             test_delete_of_a_used_revision_is_refused
-            test_lower_keep_defers_a_used_revision""",
+            test_lower_keep_defers_a_used_revision
+            test_loop_device_on_the_head_refuses""",
         "test_lifecycle.py": """
             test_revert_of_the_source_outdates test_stage_from_another_pool
-            test_resized_live_copy_is_committed""",
+            test_resized_live_copy_is_committed
+            test_outdated_survives_a_refresh""",
         "test_list.py": """
             test_revisions_left_out test_dump_lists_the_revisions
             test_everything_is_looked_up""",
-        "test_qubes_hazards.py": "test_n03_daemon_with_another_clock",
+        "test_qubes_hazards.py": """
+            test_n03_daemon_with_another_clock
+            test_n07_loop_device_left_over_a_cycle""",
         "test_resize.py": "test_resize_leaves_revisions",
         "test_revisions.py": """
             test_lower_keep_prunes_at_once
             test_keep_of_the_volume_survives_refresh
             test_revert_with_keep_zero_keeps_the_head
-            test_keep_zero_keeps_nothing""",
+            test_keep_zero_keeps_nothing test_commit_after_revert_prunes""",
         "test_streams.py": """
             test_download_of_the_live_copy_is_stable
             test_sparse_upload_by_virsh test_refresh_during_an_upload
             test_upload_in_place_ends_with_an_event""",
         "test_wipe.py": "test_wipe_keeps_older_revisions",
         "test_xml.py": """
-            test_documents_survive_a_restart test_whole_cycle_validates""",
+            test_documents_survive_a_restart test_whole_cycle_validates
+            test_every_dumped_document_is_valid""",
     },
     "Minutes: the lock of a volume and the daemon's threads are shared.": {
         "test_clone.py": """

@@ -86,6 +86,7 @@ def test_h14_removed_head(pool):
     assert pool.holds("b", "bee")
 
 
+@pytest.mark.slow
 def test_h14_replaced_head(pool):
     """H14: another volume under the name: not taken for the old one."""
     pool.create("a", content="one")
@@ -173,6 +174,7 @@ def test_h14_resized_meanwhile(pool):
     assert pool.size("a") == 4 << 20
 
 
+@pytest.mark.slow
 def test_disk_added_meanwhile_is_not_missed(pool, disks):
     """vgextend, and no refresh since: nothing takes the disk for missing."""
     pool.create("a", content="one")
@@ -242,6 +244,7 @@ report { compact_output = 1 prefixes = 1 quoted = 1 headings = 0 aligned = 0
 """
 
 
+@pytest.mark.slow
 def test_unusual_lvm_configuration(pool, wrapped, tmp_path):
     """I#7020, I#10023: settings that change what LVM prints, and how."""
     (tmp_path / "lvm.conf").write_text(UNUSUAL)

@@ -185,6 +185,7 @@ def test_reading_changes_nothing(qubes):
     assert all(not v.tags for v in qubes.files.volumes().values())
 
 
+@pytest.mark.slow
 def test_tags_only_on_what_was_changed(qubes):
     """Section 5: LVs are tagged only once we change them."""
     qubes.put(VM, "now")
@@ -224,6 +225,7 @@ def test_qubes_can_read_what_we_wrote(qubes):
     assert pool.holds(VM, "three")
 
 
+@pytest.mark.slow
 def test_facts_come_from_siblings(qubes):
     """Section 5: if siblings have metadata, from the newest of them."""
     pool = qubes.begin()
@@ -257,6 +259,7 @@ def test_copied_tag_gives_no_volume_facts(qubes):
     assert revisions is None or revisions.get("keep") != "7"
 
 
+@pytest.mark.slow
 def test_vm_names_that_contain_each_other(qubes):
     """I#4680: VM foo with volume root, VM foo-root with its own."""
     names = ["vm-foo-root", "vm-foo-root-root", "vm-foo-root-private",
@@ -273,6 +276,7 @@ def test_vm_names_that_contain_each_other(qubes):
     assert all(pool.holds(n, n) and pool.revisions(n) for n in names[1:])
 
 
+@pytest.mark.slow
 def test_shapes_without_a_volume_are_plain_volumes(qubes):
     """Untagged X-snap belongs to X if there is an X, or X begins with vm-."""
     for name in ("data", "data-snap", f"data-{OLD}-back", "lone-snap",
@@ -303,6 +307,7 @@ def test_volumes_of_other_tools_are_plain(qubes):
         pool.restart()
 
 
+@pytest.mark.slow
 def test_next_id_goes_on_after_a_clock_ahead(qubes):
     """Section 5: highest seen + 1, also where that is in the future."""
     ahead = 4102444800      # 2100
@@ -325,6 +330,7 @@ def test_dirty_live_copy_is_the_only_one_active(qubes):
     assert pool.holds(VM, "running")
 
 
+@pytest.mark.slow
 def test_volumes_with_activation_skip(qubes):
     """A snapshot made without -kn is inactive; it is a volume all the same."""
     qubes.put("vm-a-private", "one")

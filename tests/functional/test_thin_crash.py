@@ -22,9 +22,9 @@ NAMES = ["create", "create-snapshot", "clone", "clone-revision",
          "delete-revision", "copy-between-pools"]
 # Those that take more than one process, where a kill finds a state between.
 LONG = ["commit-prune", "revert", "upload", "delete-pinned"]
-# Each takes a minute or two. In the usual run: a switch by merge and one by
-# renames.
-USUAL = {"test_daemon_killed": ("commit-prune", "revert"),
+# Each takes a minute or two. In the usual run: each way of failing once, on a
+# switch by merge or one by renames.
+USUAL = {"test_daemon_killed": ("revert",),
          "test_failing_process": ("commit-prune",),
          "test_process_that_fails_late": ("revert",),
          "test_process_that_outlives_the_daemon": ("commit-prune",)}

@@ -83,6 +83,7 @@ def test_h1_udev_beside_a_reader_refuses_nothing(pool):
             pool.discard("a")
 
 
+@pytest.mark.slow
 def test_h1_revision_being_read_is_not_pruned(pool):
     """H1, H21, N21: deferred; then gone, or intact."""
     pool.create("a", 4 * MIB, content="one")
@@ -104,6 +105,7 @@ def test_h1_revision_being_read_is_not_pruned(pool):
         "four"]
 
 
+@pytest.mark.slow
 def test_h5_revert_is_undone_by_a_revert(pool):
     """H5: the abandoned state is a revision; the chosen one stays."""
     pool.create("a", content="one", keep=2)
@@ -199,6 +201,7 @@ def test_h7_inactive_leftover_does_not_block_a_start(pool):
     pool.start("a")
 
 
+@pytest.mark.slow
 def test_merge_that_is_put_off_loses_no_revision(pool, spy):
     """Section 6: LVM merges once nobody has the head open any more."""
     pool.create("a", content="one")
@@ -251,6 +254,7 @@ def test_h15_n08_read_only_volume(pool):
     assert pool.files.all() == []
 
 
+@pytest.mark.slow
 def test_n18_another_pool_object_finds_everything(pool):
     """N18: revisions, dirty state and facts are the group's."""
     pool.create("s", content="s")
@@ -270,6 +274,7 @@ def test_n18_another_pool_object_finds_everything(pool):
     assert pool.dump("n").find("lifecycle").get("source") == "s"
 
 
+@pytest.mark.slow
 def test_renamed_group_keeps_everything(pools):
     """Section 5: metadata travels with the storage: vgrename."""
     pool = pools().up()
@@ -346,6 +351,7 @@ def test_write_that_is_not_counted_is_committed(pool):
     assert pool.holds("a", "two")
 
 
+@pytest.mark.slow
 def test_r25_nothing_is_copied_by_a_cycle(pool):
     """R25: a cycle takes no room beyond what is written."""
     pool.create("a", 64 * MIB, keep=0)

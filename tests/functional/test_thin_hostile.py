@@ -4,6 +4,7 @@
 import os
 
 import libvirt
+import pytest
 
 from filesystems import run
 from pools import MIB, pattern, snapshot_of
@@ -55,6 +56,7 @@ def test_broken_tags(pool):
     assert pool.holds("a", "three")
 
 
+@pytest.mark.slow
 def test_every_cut_of_a_real_tag(pool):
     """A half-written tag, at some lengths."""
     pool.create("s", content="src")
@@ -180,6 +182,7 @@ def test_guest_data_is_never_probed(pool):
     assert pool.size("b") == 16 * MIB
 
 
+@pytest.mark.slow
 def test_group_of_the_same_name_in_a_guest(pool):
     """A guest that makes a volume group of our name changes nothing."""
     pool.create("g", 32 * MIB)

@@ -13,8 +13,7 @@ import thinfill
 from disks import SHIFT, shifted
 from filesystems import run
 from operations import other_pool_volume
-from pools import (INVALID, MIB, pattern, refused, usually, volume_xml,
-                   wait_for)
+from pools import INVALID, MIB, pattern, refused, volume_xml, wait_for
 from streams import upload
 from thinpool import ThinPool
 from users import opened
@@ -90,6 +89,7 @@ def test_data_nearly_full(own):
     assert pool.dirty("a")
 
 
+@pytest.mark.slow
 def test_metadata_nearly_full(own):
     """Section 6: the same for thin metadata (N12, I#3243)."""
     pool = own()
@@ -105,6 +105,7 @@ def test_metadata_nearly_full(own):
     assert pool.holds("a", "three")
 
 
+@pytest.mark.slow
 def test_commit_where_lvm_takes_no_snapshot(own):
     """LVM has limits of its own, below ours: here a quarter of 4 MiB."""
     pool = own()
@@ -123,6 +124,7 @@ def test_commit_where_lvm_takes_no_snapshot(own):
         devices.drop()
 
 
+@pytest.mark.slow
 def test_copy_where_blocks_are_not_zeroed(own, tmp_path):
     """Beside the data of a copy are zeros, not what another volume left."""
     pool = own()
@@ -170,6 +172,7 @@ def test_discard_and_delete_work_when_full(own):
     assert pool.holds("r@live", "one")
 
 
+@pytest.mark.slow
 def test_live_copy_outlives_a_full_pool(own):
     """N12: writes fail at 100 %; what was written before is not lost."""
     pool = own(when_full="y")
@@ -238,7 +241,8 @@ def restore(pool, file):
         pool.group.name)
 
 
-@pytest.mark.parametrize("active", usually([False], [True]))
+@pytest.mark.slow
+@pytest.mark.parametrize("active", [False, True], ids=["inactive", "active"])
 def test_transaction_id_mismatch_is_reported(own, tmp_path, active):
     """H20: VG metadata of an old backup: told, and not worsened."""
     pool = own()

@@ -74,6 +74,7 @@ def test_name_that_only_looks_like_one_works(pool, name):
     assert pool.holds(name, "two") and not pool.dirty(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dashes", [0, 3])
 def test_longest_name_works(pool, dashes):
     """Section 5: every derived name still fits the device mapper."""
@@ -152,6 +153,7 @@ def test_guest_data_is_never_taken_for_a_format(pool):
     assert pool.dump("a").find("backingStore/path") is None
 
 
+@pytest.mark.slow
 def test_names_of_two_groups_are_apart(pools):
     """I#3776: thin pools of one name in two groups."""
     one, two = pools().up(), pools().up()

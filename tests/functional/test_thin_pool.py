@@ -69,6 +69,7 @@ def test_built_metadata_fits_the_pool(unbuilt):
     assert meta < data // 10
 
 
+@pytest.mark.slow
 def test_build_on_two_disks(unbuilt):
     """Section 4: <device> may be given more than once."""
     pool = unbuilt(GIB, GIB)
@@ -213,6 +214,7 @@ def test_start_on_a_plain_volume_fails(pools):
         lvm("lvremove", "-q", "-q", "-y", pool.group.name + "/plain")
 
 
+@pytest.mark.slow
 def test_start_activates_all(pool):
     """Section 4: activation='all', the default; H8 for live copies."""
     pool.create("a", content="one")
@@ -273,6 +275,7 @@ def test_activation_live(pools):
     assert pool.size("a") == 2 * MIB
 
 
+@pytest.mark.slow
 def test_activation_live_and_streams(pools, tmp_path):
     """Section 4: what is inactive is activated for as long as needed."""
     pool = pools(activation="live").up()
@@ -354,6 +357,7 @@ def test_second_pool_on_the_thin_pool_is_refused(pool, daemon):
 # Sizes
 
 
+@pytest.mark.slow
 def test_sizes_are_rounded_up_to_extents(groups, daemon):
     """Sizes are whole extents, of 4 MiB by default; zero is refused."""
     pool = ThinPool(daemon, groups(extent=EXTENT), "vm-pool").up()
