@@ -17,9 +17,9 @@ ONE_FILE_SYSTEM = os.environ.get("TEST_FILE_SYSTEMS") == "one"
 # What each kind has. "once" is where tests run that are about no file system,
 # "few" those that need not see all of them.
 FEATURES = {
-    "btrfs-full": "local btrfs full limits clones few",
+    "btrfs-full": "local btrfs full limits clones once few",
     "btrfs-simple": "local btrfs simple limits clones",
-    "btrfs-none": "local btrfs clones once",
+    "btrfs-none": "local btrfs clones",
     "xfs-none": "local clones",
     "ext4-none": "local few",
     "xfs-project": "guest local project limits files clones once few",

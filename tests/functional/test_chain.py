@@ -388,12 +388,13 @@ def test_element_works_in_a_domain(chain, daemon):
     """Copied as it is: libvirt tracks the same chain."""
     text = chain.vol("top").XMLDesc(0)
     element = text[text.index("<backingStore"):text.rindex("</volume>")]
-    domain = daemon.conn.defineXML(
+    domain = daemon.conn.defineXMLFlags(
         "<domain type='qemu'><name>chain</name><memory>65536</memory>"
         "<os><type>hvm</type></os><devices><disk type='file' device='disk'>"
         "<driver name='qemu' type='qcow2'/>"
         f"<source file='{chain.device('top')}'/>{element}"
-        "<target dev='vda' bus='virtio'/></disk></devices></domain>")
+        "<target dev='vda' bus='virtio'/></disk></devices></domain>",
+        libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
     try:
         node = ET.fromstring(domain.XMLDesc(0)).find(".//disk/backingStore")
         tracked = []

@@ -129,6 +129,8 @@ def test_longest_name(fspool):
         fspool.pin(name, "w" * 20)
         fspool.revert(name, fspool.revisions(name)[0])
         assert fspool.holds(name, "one")
+        with fspool.refuses(match="shorter word"):
+            fspool.pin(name, "w" * 60)
         return
     pytest.fail("no long name was taken")
 

@@ -22,8 +22,8 @@
 
 /* Longest name of a directory entry, on every file system that matters. */
 #define ENTRY_MAX 255
-/* Longest that follows a volume's name: '@' and a word, which is longer than any number. */
-#define ENTRY_SUFFIX_MAX (1 + VIR_STORAGE_REV_WORD_MAX)
+/* Longest that follows a volume's name by itself: '@' and a number. */
+#define ENTRY_SUFFIX_MAX (1 + 20)
 
 /* Made by mkfs.ext4 at the root of each file system. */
 #define LOST_AND_FOUND "lost+found"
@@ -141,6 +141,12 @@ virStorageFspoolNameCheck(const virStorageRevName *name)
     if (strlen(encoded) + ENTRY_SUFFIX_MAX > ENTRY_MAX) {
         virReportError(VIR_ERR_INVALID_ARG,
                        _("volume name '%1$s' is too long: its revisions could not be named"), name->volume);
+        return -1;
+    }
+    if (name->kind == VIR_STORAGE_REV_PINNED && strlen(encoded) + 1 + strlen(name->word) > ENTRY_MAX) {
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("'%1$s@%2$s' is too long a name for a revision: choose a shorter word"),
+                       name->volume, name->word);
         return -1;
     }
     return 0;
