@@ -518,23 +518,37 @@ virStorageRevPoolFormatSource(virBuffer *buf,
 /**
  * virStorageRevDiskCheck:
  * @poolType: type of a pool
- * @volume: name of a volume of it
+ * @disk: disk of a domain, which is described by a volume of the pool
  *
- * Can the volume be a disk? libvirt would have a directory shown as one with a FAT file system made up for it.
+ * Can the volume be that disk? libvirt would have a directory shown as one with a FAT file system made up for it, and a
+ * revision that a machine writes to would be none.
  *
  * Returns 0, or -1 with VIR_ERR_CONFIG_UNSUPPORTED reported
  */
 int
 virStorageRevDiskCheck(int poolType,
-                       const char *volume)
+                       const virStorageSource *disk)
 {
-    if (poolType != VIR_STORAGE_POOL_FSPOOL)
+    g_auto(virStorageRevName) name = { 0 };
+
+    if (poolType == VIR_STORAGE_POOL_FSPOOL) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' is a directory, and cannot be a disk: give it to the domain as <filesystem>"),
+                       disk->srcpool->volume);
+        return -1;
+    }
+    if (!virStorageRevPoolTypeIs(poolType) || disk->readonly)
         return 0;
 
-    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("volume '%1$s' is a directory, and cannot be a disk: give it to the domain as <filesystem>"),
-                   volume);
-    return -1;
+    if (virStorageRevNameParse(disk->srcpool->volume, &name) < 0)
+        return -1;
+    if (name.kind == VIR_STORAGE_REV_NUMBERED || name.kind == VIR_STORAGE_REV_PINNED) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' is a revision, which nobody may write to: make the disk <readonly/>, or clone the revision"),
+                       disk->srcpool->volume);
+        return -1;
+    }
+    return 0;
 }
 
 

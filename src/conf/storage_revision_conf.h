@@ -263,7 +263,7 @@ virStorageRevVolFormatChain(virBuffer *buf,
 
 int
 virStorageRevDiskCheck(int poolType,
-                       const char *volume);
+                       const virStorageSource *disk);
 
 bool
 virStorageRevPoolSourceConflict(virStoragePoolDef *a,

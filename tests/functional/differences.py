@@ -394,12 +394,10 @@ ONCE = {
             test_every_dumped_document_is_valid""",
     },
     "Programs, which know nothing of the type.": {
-        "test_examples.py": """
-            test_manager_tells_who_is_outdated test_manager_rolls_back
-            test_manager_starts_all_or_nothing
-            test_manager_knows_its_machines test_manager_removes
-            test_backup_of_a_volume_at_rest test_backup_that_fails_leaves_nothing
-            test_start_commit""",
+        "test_examples.py": None,
+    },
+    "A machine in the guest takes minutes to boot.": {
+        "test_domains.py": None,
     },
     "Minutes: the lock of a volume and the daemon's threads are shared.": {
         "test_clone.py": """

@@ -17,6 +17,9 @@ from pools import wait_for
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 KERNEL = os.path.join(TOP, "subprojects", "guest", "kernel")
+# For what is plugged in while it runs.
+PORTS = ("<controller type='pci' index='0' model='pcie-root'/>"
+         + "<controller type='pci' model='pcie-root-port'/>" * 6)
 OPTIONS = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reliable"
 INIT = """\
 #!/bin/busybox sh
@@ -38,7 +41,7 @@ XML = """\
 <kernel>{kernel}</kernel><initrd>{initrd}</initrd><cmdline>{options}</cmdline>
 </os><cpu mode='custom'><model>Nehalem</model></cpu>
 <features><acpi/></features><on_poweroff>destroy</on_poweroff>
-<devices>{devices}<serial type='file'><source path='{console}'/></serial>
+<devices>{ports}{devices}<serial type='file'><source path='{console}'/></serial>
 <memballoon model='none'/></devices></domain>
 """
 
@@ -83,7 +86,7 @@ class Machine:
         self.initrd = initramfs(f"{folder}/{name}.initrd", script, modules)
         self.xml = XML.format(
             name=name, kernel=sorted(glob.glob(KERNEL + "/boot/vmlinu*"))[0],
-            initrd=self.initrd, options=OPTIONS, devices=devices,
+            initrd=self.initrd, options=OPTIONS, ports=PORTS, devices=devices,
             console=self.console)
 
     def start(self):

@@ -43,6 +43,7 @@ def reads(path, tag, size=MIB):
         return disk.read(size) == pattern(tag, size)
 
 
+@pytest.mark.timeout_seconds(400)
 def test_flag_matrix_of_the_manager(pool, manager):
     """root is the template's again, private is kept, volatile is blank."""
     manager("template", "debian", "4")
