@@ -393,6 +393,11 @@ ONCE = {
             test_documents_survive_a_restart test_whole_cycle_validates
             test_every_dumped_document_is_valid""",
     },
+    "Shared code does it; what is thin pools' own is in test_thin_*.py.": {
+        "test_create.py": None, "test_list.py": None, "test_names.py": None,
+        "test_pool.py": None, "test_resize.py": None, "test_wipe.py": None,
+        "test_xml.py": None,
+    },
     "Programs, which know nothing of the type.": {
         "test_examples.py": None,
     },

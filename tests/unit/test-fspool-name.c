@@ -197,8 +197,8 @@ testCheckLostAndFound(void)
 static void
 testCheckLengthLeavesRoomForRevisions(void)
 {
-    g_autofree char *longest = g_strnfill(255 - 65, 'a');
-    g_autofree char *beyond = g_strnfill(255 - 64, 'a');
+    g_autofree char *longest = g_strnfill(255 - 21, 'a');
+    g_autofree char *beyond = g_strnfill(255 - 20, 'a');
     virStorageRevName name = { .volume = longest };
 
     g_assert_cmpint(virStorageFspoolNameCheck(&name), ==, 0);
@@ -209,13 +209,27 @@ testCheckLengthLeavesRoomForRevisions(void)
 static void
 testCheckLengthIsThatOfTheEncodedName(void)
 {
-    g_autofree char *part = g_strnfill(94, 'a');
+    g_autofree char *part = g_strnfill(116, 'a');
     g_autofree char *fits = g_strdup_printf("%s/%s", part, part + 1);
     g_autofree char *beyond = g_strdup_printf("%s/%s", part, part);
     virStorageRevName name = { .volume = fits };
 
     g_assert_cmpint(virStorageFspoolNameCheck(&name), ==, 0);
     expectRefused(beyond);
+}
+
+
+static void
+testCheckLengthOfAPinnedRevision(void)
+{
+    g_autofree char *volume = g_strnfill(255 - 31, 'a');
+    virStorageRevName fits = { .volume = volume, .kind = VIR_STORAGE_REV_PINNED, .word = (char *) "thirty-letters-and-not-a-one-m" };
+    virStorageRevName beyond = { .volume = volume, .kind = VIR_STORAGE_REV_PINNED, .word = (char *) "thirty-letters-and-just-one-mor" };
+
+    g_assert_cmpuint(strlen(fits.word), ==, 30);
+    g_assert_cmpint(virStorageFspoolNameCheck(&fits), ==, 0);
+    g_assert_cmpint(virStorageFspoolNameCheck(&beyond), ==, -1);
+    unitExpectError(VIR_ERR_INVALID_ARG, "shorter word");
 }
 
 
@@ -280,6 +294,7 @@ main(int argc,
     g_test_add_func("/check/lost-and-found", testCheckLostAndFound);
     g_test_add_func("/check/length-leaves-room-for-revisions", testCheckLengthLeavesRoomForRevisions);
     g_test_add_func("/check/length-is-that-of-the-encoded-name", testCheckLengthIsThatOfTheEncodedName);
+    g_test_add_func("/check/length-of-a-pinned-revision", testCheckLengthOfAPinnedRevision);
 
     g_test_add_func("/path/that-cannot-be", testPathThatCannotBe);
     g_test_add_func("/path/below-the-pool", testPathBelowThePool);
