@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import stat
+import time
 from xml.sax.saxutils import escape
 
 import libvirt
@@ -44,20 +45,19 @@ class FsFiles(Files):
 
     def kept(self):
         """The names of what lies below revisions/."""
+        return sorted(self.inside("revisions"))
+
+    def inside(self, name):
+        """What is in one of the pool's own folders."""
         with contextlib.suppress(FileNotFoundError):
-            return sorted(os.listdir(self.own + "/revisions"))
+            return os.listdir(f"{self.own}/{name}")
         return []
 
     def leftovers(self):
         """What is in staging and trash, and unheard-of things."""
-        found = []
-        with contextlib.suppress(FileNotFoundError):
-            found += set(os.listdir(self.own)) - {"revisions", "staging",
-                                                  "trash"}
-        for name in ("staging", "trash"):
-            with contextlib.suppress(FileNotFoundError):
-                found += os.listdir(f"{self.own}/{name}")
-        return found
+        known = {"revisions", "staging", "trash"}
+        return (sorted(set(self.inside("")) - known) + self.inside("staging")
+                + self.inside("trash"))
 
     def identity(self, place):
         info = os.lstat(place)
@@ -72,6 +72,10 @@ class FsFiles(Files):
                     None)
 
     def tree(self):
+        # What was removed before goes in the background.
+        end = time.monotonic() + 5
+        while self.inside("trash") and time.monotonic() < end:
+            time.sleep(0.02)
         top, found = os.fsencode(self.pool.path), {}
         for name in walk(top):
             path = os.path.join(top, name)
