@@ -345,12 +345,8 @@ ONCE = {
         "test_wipe.py": "test_wipe_makes_zeros test_unmodified_virsh_wipes",
     },
     "A test that stays here goes the same way through LVM.": {
-        "test_create.py": """
-            test_orphaned_revisions_block_the_name""",
         "test_concurrency.py": """
             test_delete_while_others_clone test_stable_download_during_uploads""",
-        "test_pool.py": """
-            test_pool_answers_while_a_copy_runs""",
         "test_boot.py": """
             test_refresh_after_a_reboot_keeps_all test_used_live_copy_is_kept
             test_live_copy_without_our_mark_is_kept
@@ -372,13 +368,9 @@ ONCE = {
             test_revert_of_the_source_outdates test_stage_from_another_pool
             test_resized_live_copy_is_committed
             test_outdated_survives_a_refresh""",
-        "test_list.py": """
-            test_revisions_left_out test_dump_lists_the_revisions
-            test_everything_is_looked_up""",
         "test_qubes_hazards.py": """
             test_n03_daemon_with_another_clock
             test_n07_loop_device_left_over_a_cycle""",
-        "test_resize.py": "test_resize_leaves_revisions",
         "test_revisions.py": """
             test_lower_keep_prunes_at_once
             test_keep_of_the_volume_survives_refresh
@@ -388,10 +380,6 @@ ONCE = {
             test_download_of_the_live_copy_is_stable
             test_sparse_upload_by_virsh test_refresh_during_an_upload
             test_upload_in_place_ends_with_an_event""",
-        "test_wipe.py": "test_wipe_keeps_older_revisions",
-        "test_xml.py": """
-            test_documents_survive_a_restart test_whole_cycle_validates
-            test_every_dumped_document_is_valid""",
     },
     "Shared code does it; what is thin pools' own is in test_thin_*.py.": {
         "test_create.py": None, "test_list.py": None, "test_names.py": None,

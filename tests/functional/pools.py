@@ -32,10 +32,9 @@ MISSING = libvirt.VIR_ERR_NO_STORAGE_VOL
 _numbers = itertools.count(1)
 
 
-def usually(values, others):
+def usually(values, others, mark=pytest.mark.slow):
     """Values of a test's parameter; the others are for runs of hours."""
-    return [*values, *(pytest.param(value, marks=pytest.mark.slow)
-                       for value in others)]
+    return [*values, *(pytest.param(value, marks=mark) for value in others)]
 
 
 def snapshot_of(source):

@@ -15,7 +15,7 @@ from fsplaces import IN_GUEST, FEATURES, Shelf
 from fspoolpool import FsPool
 from fstrees import put
 from operations import Operation, partly_deleted, unpruned
-from pools import MIB, wait_for
+from pools import MIB, usually, wait_for
 
 pytestmark = pytest.mark.crash
 
@@ -200,8 +200,8 @@ def test_daemon_killed(fsrig, name):
 @each_kind
 @pytest.mark.slow
 @pytest.mark.timeout_seconds(1800)
-@pytest.mark.parametrize("name", ["upload-prune"] + [
-    pytest.param(name, marks=pytest.mark.long) for name in ("revert", "delete")])
+@pytest.mark.parametrize("name", usually(["upload-prune"], [
+    "revert", "delete"], pytest.mark.long))
 def test_killed_recovery_is_repeated(fsrig, name):
     """Section 6: also when the pool start before was killed at any step."""
     operation = OPERATIONS[name]

@@ -13,7 +13,7 @@ from filesystems import loop_devices_of, run
 from fsplaces import IN_GUEST
 from fspoolpool import FsPool, stock_pool
 from fstrees import destroy, mount_of, put, write_until_full
-from pools import INVALID, MIB, refused, volume_xml, wait_for
+from pools import INVALID, MIB, refused, usually, volume_xml, wait_for
 from reflinkpool import ReflinkPool
 
 
@@ -59,8 +59,8 @@ class Source:
             destroy(pool.path)
 
 
-@pytest.fixture(params=["dir", "reflink"] if not IN_GUEST else [
-    "dir", pytest.param("reflink", marks=pytest.mark.long)])
+@pytest.fixture(params=["dir", "reflink"] if not IN_GUEST else usually(
+    ["dir"], ["reflink"], pytest.mark.long))
 def source(request, daemon, workspace):
     """A volume in a stock pool, and in one of ours."""
     folder = os.path.join(workspace.path, "sources")

@@ -16,14 +16,14 @@ from crashrig import differences, view
 from filesystems import MIB, MKFS, run
 from logwrites import Log, LogWrites, flushes, replayed, some_of
 from operations import BY_NAME
+from pools import usually
 from reflinkpool import ReflinkPool
 
 pytestmark = pytest.mark.crash
 
 SIZE = 512 * MIB
 # The others take long, and are in the usual run for one operation only.
-NAMES = ["commit-prune"] + [pytest.param(name, marks=pytest.mark.slow)
-                            for name in ("start", "revert", "upload", "wipe")]
+NAMES = usually(["commit-prune"], ["start", "revert", "upload", "wipe"])
 
 
 @contextlib.contextmanager

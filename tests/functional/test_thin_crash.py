@@ -9,7 +9,7 @@ import pytest
 from crashrig import differences, view
 from disks import Disks
 from operations import BY_NAME, Operation
-from pools import pattern
+from pools import pattern, usually
 from thincrash import MOST_PROCESSES, ThinRig, by_content
 
 pytestmark = pytest.mark.crash
@@ -32,8 +32,7 @@ USUAL = {"test_daemon_killed": ("revert",),
 
 def operations(test, names=tuple(NAMES)):
     """All of them, most of them marked as slow."""
-    return [name if name in USUAL[test] else
-            pytest.param(name, marks=pytest.mark.slow) for name in names]
+    return usually(USUAL[test], [n for n in names if n not in USUAL[test]])
 
 
 def regenerated(seen, before, after):

@@ -137,11 +137,13 @@ virStorageFspoolNeedsRecovery(virStorageFspoolPool *pool,
 {
     size_t i;
 
-    if (virStorageRevFamilyPruneLeft(family) > 0 || (family->head && family->head->meta.pending) ||
-        virStorageFspoolReplaceNeedsRecovery(family))
+    if (virStorageRevFamilyPruneLeft(family) > 0 ||
+        (family->head && (family->head->meta.pending || family->head->meta.leaving)))
         return true;
     for (i = 0; i < family->revisions->len; i++) {
-        if (!virStorageFspoolIsFrozen(pool, g_ptr_array_index(family->revisions, i)))
+        const virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+
+        if (state->meta.leaving || !virStorageFspoolIsFrozen(pool, state))
             return true;
     }
     return false;

@@ -128,33 +128,13 @@ virStorageFspoolReplace(virStorageFspoolPool *pool,
         rc = virStorageFspoolItemRemove(pool, revision, family->volume);
     else
         rc = virStorageFspoolReplaceMark(fd, &state->meta, NULL, false, family->volume);
-    if (rc < 0) {
-        VIR_WARN("volume '%s' has its new content; the next refresh finishes what comes after that: %s",
-                 family->volume, virGetLastErrorMessage());
-        virResetLastError();
-    }
+    if (rc < 0)
+        virStorageFspoolSwitchLater(family);
     return 0;
 }
 
 
-bool
-virStorageFspoolReplaceNeedsRecovery(const virStorageRevFamily *family)
-{
-    size_t i;
-
-    if (family->head && family->head->meta.leaving)
-        return true;
-    for (i = 0; i < family->revisions->len; i++) {
-        const virStorageRevState *state = g_ptr_array_index(family->revisions, i);
-
-        if (state->meta.leaving)
-            return true;
-    }
-    return false;
-}
-
-
-/* The head goes back to where it was. */
+/* The head goes back to where it was: at its name, too, when what the mark says is no path of a volume's. */
 static int
 virStorageFspoolReplaceBack(virStorageFspoolPool *pool,
                             virStorageRevFamily *family,

@@ -18,9 +18,6 @@ virStorageFspoolReplace(virStorageFspoolPool *pool,
                         const virStorageFspoolPlace *revision,
                         bool removes);
 
-bool
-virStorageFspoolReplaceNeedsRecovery(const virStorageRevFamily *family);
-
 int
 virStorageFspoolReplaceRecover(virStorageFspoolPool *pool,
                                virStorageRevFamily *family);

@@ -31,8 +31,9 @@ VIR_LOG_INIT("storage.storage_fspool_switch");
 #define SETTLE_RETRIES 20
 
 /*
- * A directory cannot replace another one, but two can change places (but for NFS: virStorageFspoolReplace). So the new tree is built aside, and goes where the
- * former head is to lie, as the next revision, with a mark that says that it is pending:
+ * A directory cannot replace another one, but two can change places; where they cannot, virStorageFspoolReplace() does it.
+ * So the new tree is built aside, and goes where the former head is to lie, as the next revision, with a mark that says
+ * that it is pending:
  *
  *   staging/…  →  revisions/NAME@7, pending      nothing has happened yet: a refresh removes it
  *   NAME  ⇄  revisions/NAME@7                     the switch, in one call
@@ -95,7 +96,8 @@ virStorageFspoolUndoPending(virStorageFspoolPool *pool,
 }
 
 
-static void
+/* The volume has its new content; what failed after that is the next refresh's. */
+void
 virStorageFspoolSwitchLater(const virStorageRevFamily *family)
 {
     VIR_WARN("volume '%s' has its new content; the next refresh finishes what comes after that: %s",
@@ -302,8 +304,7 @@ virStorageFspoolWipeTrees(virStorageFspoolPool *pool,
 {
     g_auto(virStorageFspoolPlace) head = VIR_STORAGE_FSPOOL_PLACE_INIT;
     g_auto(virStorageFspoolPlace) aside = VIR_STORAGE_FSPOOL_PLACE_INIT;
-    g_autofree char *entry = virStorageFspoolRevisionFormat(family->volume, VIR_STORAGE_REV_NUMBERED,
-                                                            virStorageRevFamilyNextId(family), NULL);
+    g_autofree char *entry = NULL;
 
     if (virStorageFspoolPlaceOfState(&head, &pool->root, family->head, family->volume) < 0)
         return -1;
@@ -313,6 +314,8 @@ virStorageFspoolWipeTrees(virStorageFspoolPool *pool,
 
         return virStorageFspoolExchange(&head, &staged, family->volume);
     }
+    entry = virStorageFspoolRevisionFormat(family->volume, VIR_STORAGE_REV_NUMBERED,
+                                           virStorageRevFamilyNextId(family), NULL);
     virStorageFspoolPlaceOfRevision(&aside, &pool->root, entry);
     return virStorageFspoolReplace(pool, family, stage, &head, &aside, true);
 }

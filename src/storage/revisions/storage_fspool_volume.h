@@ -103,6 +103,9 @@ int
 virStorageFspoolSettleHead(virStorageFspoolPool *pool,
                            virStorageRevFamily *family);
 
+void
+virStorageFspoolSwitchLater(const virStorageRevFamily *family);
+
 int
 virStorageFspoolUndoPending(virStorageFspoolPool *pool,
                             const virStorageFspoolPlace *place,

@@ -57,15 +57,7 @@ virStorageRevChainSetStat(virStorageSource *source,
     g_autoptr(virStorageRevState) state = virStorageRevStateNew(VIR_STORAGE_REV_HEAD);
 
     virStorageRevStateFromStat(fd, sb, state);
-    source->perms = g_new0(virStoragePerms, 1);
-    *source->perms = state->perms;
-    state->perms.label = NULL;
-
-    source->timestamps = g_new0(virStorageTimestamps, 1);
-    source->timestamps->atime = sb->st_atim;
-    source->timestamps->mtime = sb->st_mtim;
-    source->timestamps->ctime = sb->st_ctim;
-    source->timestamps->btime.tv_nsec = -1;
+    virStorageRevStateDescribe(state, source);
 }
 
 

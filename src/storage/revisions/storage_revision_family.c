@@ -117,6 +117,26 @@ virStorageRevStateFree(virStorageRevState *state)
 }
 
 
+/* Tells of @target what is known of @state: owner, mode, label and times. */
+void
+virStorageRevStateDescribe(const virStorageRevState *state,
+                           virStorageSource *target)
+{
+    if (!target->perms)
+        target->perms = g_new0(virStoragePerms, 1);
+    g_free(target->perms->label);
+    *target->perms = state->perms;
+    target->perms->label = g_strdup(state->perms.label);
+
+    if (!target->timestamps)
+        target->timestamps = g_new0(virStorageTimestamps, 1);
+    target->timestamps->atime = state->atime;
+    target->timestamps->mtime = state->mtime;
+    target->timestamps->ctime = state->ctime;
+    target->timestamps->btime.tv_nsec = -1;
+}
+
+
 /**
  * virStorageRevFamilyNew:
  * @volume: name of the volume, without what follows an '@'

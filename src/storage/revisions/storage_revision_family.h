@@ -82,6 +82,10 @@ virStorageRevStateFree(virStorageRevState *state);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageRevState, virStorageRevStateFree);
 
+void
+virStorageRevStateDescribe(const virStorageRevState *state,
+                           virStorageSource *target);
+
 virStorageRevFamily *
 virStorageRevFamilyNew(const char *volume);
 

@@ -16,25 +16,6 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-/* A volume of another pool. */
-typedef struct _virStorageRevLink virStorageRevLink;
-struct _virStorageRevLink {
-    char *pool;
-    char *volume;
-};
-
-
-static void
-virStorageRevLinkFree(void *opaque)
-{
-    virStorageRevLink *link = opaque;
-
-    g_free(link->pool);
-    g_free(link->volume);
-    g_free(link);
-}
-
-
 static void
 virStorageRevLinkSet(virStorageRevChainMember *member,
                      const char *pool,
@@ -71,25 +52,20 @@ virStorageRevLinkOwn(virStoragePoolObj *obj,
 }
 
 
-/* Looks for volumes in all pools, as the caller of the API could do himself. Returns path → virStorageRevLink. */
+/* Looks for volumes in all pools, as the caller of the API could do himself. Returns path → virStorageVol. */
 static GHashTable *
 virStorageRevLinkFind(GPtrArray *paths)
 {
-    g_autoptr(GHashTable) found = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virStorageRevLinkFree);
+    g_autoptr(GHashTable) found = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, virObjectUnref);
     g_autoptr(virConnect) conn = virGetConnectStorage();
     size_t i;
 
     for (i = 0; conn && i < paths->len; i++) {
         char *path = g_ptr_array_index(paths, i);
-        g_autoptr(virStorageVol) vol = virStorageVolLookupByPath(conn, path);
-        virStorageRevLink *link;
+        virStorageVolPtr vol = virStorageVolLookupByPath(conn, path);
 
-        if (!vol)
-            continue;
-        link = g_new0(virStorageRevLink, 1);
-        link->pool = g_strdup(vol->pool);
-        link->volume = g_strdup(vol->name);
-        g_hash_table_insert(found, path, link);
+        if (vol)
+            g_hash_table_insert(found, path, vol);
     }
     virResetLastError();
     return g_steal_pointer(&found);
@@ -104,10 +80,10 @@ virStorageRevLinkOthers(virStorageRevChain *chain,
 
     for (i = 0; i < chain->members->len; i++) {
         virStorageRevChainMember *member = g_ptr_array_index(chain->members, i);
-        const virStorageRevLink *link = g_hash_table_lookup(found, member->path);
+        virStorageVolPtr vol = g_hash_table_lookup(found, member->path);
 
-        if (link)
-            virStorageRevLinkSet(member, link->pool, link->volume);
+        if (vol)
+            virStorageRevLinkSet(member, vol->pool, vol->name);
     }
 }
 

@@ -260,19 +260,7 @@ virStorageRevDefUpdate(virStoragePoolObj *obj,
     target->allocation = state->allocation;
     target->physical = state->capacity;
 
-    if (!target->perms)
-        target->perms = g_new0(virStoragePerms, 1);
-    g_free(target->perms->label);
-    *target->perms = state->perms;
-    target->perms->label = g_strdup(state->perms.label);
-
-    if (!target->timestamps)
-        target->timestamps = g_new0(virStorageTimestamps, 1);
-    target->timestamps->atime = state->atime;
-    target->timestamps->mtime = state->mtime;
-    target->timestamps->ctime = state->ctime;
-    target->timestamps->btime.tv_nsec = -1;
-
+    virStorageRevStateDescribe(state, target);
     virStorageRevDefReadChain(def, state);
     virStorageRevVolSetOrigins(vol, &state->meta);
     if (state->kind == VIR_STORAGE_REV_HEAD)
