@@ -7,6 +7,7 @@ before each system call that changes the pool and makes such a copy: every
 state that a kill or a loss of power could leave is then mounted and checked.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -147,13 +148,7 @@ class Rig:
         None if the start does not have so many steps.
         """
         pool = self.load_stopped(image)
-        with Stepper(self, "-k", str(step)) as stepper:
-            try:
-                pool.virt.create(0)
-            except libvirt.libvirtError:
-                pass
-            done = len(stepper.steps()) < step
-        if done:
+        if len(run_killed(self, step, lambda: pool.virt.create(0))) < step:
             return None
         self.daemon.wait_dead()
         self.daemon.restart()
@@ -302,19 +297,27 @@ def check_images(rig, operation, images, before, after):
     return failures
 
 
+def run_killed(rig, step, run):
+    """Run something with the daemon killed at that step, which may be one of
+    work in the background; the steps that there were.
+
+    The daemon lives on if they are fewer.
+    """
+    with Stepper(rig, "-k", str(step)) as stepper:
+        with contextlib.suppress(libvirt.libvirtError):
+            run()
+        if len(stepper.steps()) < step:
+            stepper.settle()
+    # Not before: until the stepper is gone, one more step can kill.
+    return stepper.steps()
+
+
 def killed_at(rig, pool, operation, step):
     """Run it and kill the daemon at that step; what the step was, or None.
 
     Then there is a new daemon with the pool running.
     """
-    with Stepper(rig, "-k", str(step)) as stepper:
-        try:
-            operation.run(pool)
-        except libvirt.libvirtError:
-            pass
-        if len(stepper.steps()) < step:
-            stepper.settle()
-        steps = stepper.steps()
+    steps = run_killed(rig, step, lambda: operation.run(pool))
     if len(steps) < step:
         return None
     rig.daemon.wait_dead()

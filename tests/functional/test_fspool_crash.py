@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """An fspool after a kill or a loss of power at any step (section 6)."""
 
-import contextlib
 import os
 import subprocess
 
 import libvirt
 import pytest
 
-from crashrig import (MOST_STEPS, Rig, Stepper, check, check_images,
+from crashrig import (MOST_STEPS, Rig, check, check_images,
                       differences, killed_at, killed_everywhere, result_of,
-                      view)
+                      run_killed, view)
 from fsplaces import IN_GUEST, FEATURES, Shelf
 from fspoolpool import FsPool
 from fstrees import put
@@ -243,15 +242,9 @@ def test_killed_delete_is_resumed(fsrig):
     image, before = fsrig.prepared(operation)
     pool = fsrig.load(image)
     for step in (2, 3, 40, 400, 700):
-        with Stepper(fsrig, "-k", str(step)) as stepper:
-            with contextlib.suppress(libvirt.libvirtError):
-                if pool.has("a"):
-                    pool.delete("a")
-                else:
-                    pool.refresh()
-            stepper.settle()
-            killed = len(stepper.steps()) >= step
-        if killed:
+        steps = run_killed(fsrig, step, lambda: pool.delete("a")
+                           if pool.has("a") else pool.refresh())
+        if len(steps) >= step:
             fsrig.daemon.wait_dead()
         fsrig.daemon.restart()
         pool.begin()
