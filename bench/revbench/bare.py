@@ -48,19 +48,20 @@ class Bare:
             pass
 
     def _cloned(self, source, name):
-        """A durable clone of SOURCE under a new name."""
+        """A durable clone of SOURCE under a temporary name: to Btrfs, an fsync before there is a name means nothing."""
         origin = self.open(source, os.O_RDONLY)
         image = os.open(self.path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
         clone_into(origin, image)
         os.setxattr(image, ATTRIBUTE, VALUE)
-        os.fsync(image)
         os.link("/proc/self/fd/%d" % image, name, dst_dir_fd=self.directory, follow_symlinks=True)
+        os.fsync(image)
         os.close(image)
         os.close(origin)
 
     def clone(self, source, target):
         """SOURCE → TARGET, a new name; what start does where nothing is cloned ahead."""
-        self._cloned(source, target)
+        self._cloned(source, target + ".new")
+        os.rename(target + ".new", target, src_dir_fd=self.directory, dst_dir_fd=self.directory)
         os.fsync(self.directory)
 
     def start_from_precache(self, precache, live):

@@ -3,7 +3,8 @@
 
 The device mapper's log-writes target logs a write once it is followed by a
 flush, so the log up to a flush is what a disk with a volatile cache is sure to
-have then.
+have then. A write that goes past the cache (FUA) is logged at once; a file
+system ends what it promises with one, after the flush.
 """
 
 import os
@@ -13,7 +14,7 @@ from filesystems import run
 
 MAGIC = 0x6a736677736872
 SUPER, ENTRY = "<QQQI", "<QQQQ"
-FLUSH, DISCARD, MARK = 1, 4, 8
+FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
 MOST_POINTS = 8
 
 
@@ -79,13 +80,13 @@ def apply(image, flags, first, length, data):
 
 
 def flushes(log, begin, end):
-    """The indices of entries that flush, between two marks, and the last."""
+    """The indices, between two marks, of entries after which more is sure."""
     inside, found = False, []
     for number, (flags, _, _, data) in enumerate(log):
         if flags & MARK:
             inside = data.rstrip("\0") == begin or (
                 inside and data.rstrip("\0") != end)
-        elif inside and flags & FLUSH:
+        elif inside and flags & (FLUSH | FUA):
             found.append(number)
     return found
 

@@ -49,6 +49,22 @@ class Operation:
         assert pool.files.at_rest() == []
 
 
+class UnsyncedCommit(Operation):
+    """Until the commit, the live copy is as far on disk as it happens to be."""
+
+    @staticmethod
+    def _without_live(seen):
+        return {k: v for k, v in seen.items() if k != "a@live"}
+
+    def accepts(self, seen, before, after):
+        return seen == after or (
+            "a@live" in seen
+            and self._without_live(seen) == self._without_live(before))
+
+    def complete(self, seen, before, after):
+        return seen == after
+
+
 def one(pool, **options):
     """A volume."""
     pool.create("a", content="one", **options)
@@ -103,6 +119,19 @@ def staged(pool):
     """A live copy that is no snapshot of the head."""
     pair(pool)
     pool.stage("x", "a")
+
+
+def started(pool):
+    """A volume with a live copy that was not written to."""
+    two(pool)
+    pool.start("a")
+
+
+def commit_unsynced(pool):
+    """Commit what a machine wrote and never flushed."""
+    with open(pool.device("a@live"), "r+b") as file:
+        file.write(pattern("unsynced"))
+    pool.commit("a")
 
 
 def first(pool):
@@ -170,6 +199,7 @@ OPERATIONS = [
     Operation("commit", running, lambda p: p.commit("a")),
     Operation("commit-prune", lambda p: running(p, keep=2),
               lambda p: p.commit("a"), unpruned),
+    UnsyncedCommit("commit-unsynced", started, commit_unsynced),
     Operation("commit-staged", staged, lambda p: p.commit("a")),
     Operation("commit-keep-0", lambda p: running(p, keep=0),
               lambda p: p.commit("a"), unpruned),

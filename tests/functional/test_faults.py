@@ -69,6 +69,22 @@ def test_failing_call(rig, name, number):
     assert not failures, "\n".join(failures)
 
 
+def test_pool_without_hard_links_is_refused(rig):
+    """Section 6: pool start probes what the pool relies on, links too."""
+    pool = rig.load_stopped(rig.blank)
+    with Stepper(rig) as tracer:
+        pool.virt.create(0)
+    link = [step.split()[0] for step in tracer.steps()].index("linkat") + 1
+    pool.virt.destroy()
+    with Stepper(rig, "-e", f"{link}:{errno.EPERM}"):
+        with refused(libvirt.VIR_ERR_SYSTEM_ERROR, match="hard links"):
+            pool.virt.create(0)
+    assert not pool.virt.isActive()
+    pool.virt.create(0)
+    assert pool.files.all() == []
+    rig.unload()
+
+
 # Full file systems
 
 

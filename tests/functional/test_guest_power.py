@@ -22,8 +22,10 @@ from reflinkpool import ReflinkPool
 pytestmark = pytest.mark.crash
 
 SIZE = 512 * MIB
-# The others take long, and are in the usual run for one operation only.
-NAMES = usually(["commit-prune"], ["start", "revert", "upload", "wipe"])
+# The others take long.
+NAMES = usually(["commit-prune", "commit-unsynced", "clone"], [
+    "create", "start", "start-snapshot", "stage", "pin", "revert", "upload",
+    "wipe", "copy-between-pools"])
 
 
 @contextlib.contextmanager

@@ -75,6 +75,34 @@ virStorageBackendReflinkProbe(int dirfd,
 }
 
 
+/* Commits keep the former head by a hard link. Leaves nothing behind, but for a kill, after which a refresh does. */
+static int
+virStorageBackendReflinkProbeLinks(int dirfd)
+{
+    VIR_AUTOCLOSE fd = virStorageRevOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+    g_autofree char *file = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_NEW, "libvirt-probe", 0, 0, NULL);
+
+    if (fd < 0 || (unlinkat(dirfd, file, 0) < 0 && errno != ENOENT) ||
+        linkat(AT_FDCWD, path, dirfd, file, AT_SYMLINK_FOLLOW) < 0)
+        return -1;
+    return unlinkat(dirfd, file, 0);
+}
+
+
+static int
+virStorageBackendReflinkProbeAll(int dirfd,
+                                 bool cloneRequired,
+                                 const char **missing)
+{
+    if (virStorageBackendReflinkProbe(dirfd, cloneRequired, missing) < 0)
+        return -1;
+
+    *missing = N_("hard links");
+    return virStorageBackendReflinkProbeLinks(dirfd);
+}
+
+
 static int
 virStorageBackendReflinkStart(virStoragePoolObj *obj)
 {
@@ -89,7 +117,7 @@ virStorageBackendReflinkStart(virStoragePoolObj *obj)
         return -1;
     }
 
-    if (virStorageBackendReflinkProbe(dirfd, cloneRequired, &missing) < 0) {
+    if (virStorageBackendReflinkProbeAll(dirfd, cloneRequired, &missing) < 0) {
         if (cloneRequired && STREQ(missing, "cloning") &&
             (errno == EOPNOTSUPP || errno == ENOTTY || errno == EINVAL || errno == EXDEV)) {
             virReportError(VIR_ERR_OPERATION_UNSUPPORTED,

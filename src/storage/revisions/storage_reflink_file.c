@@ -294,6 +294,53 @@ virStorageReflinkImageCreate(virStorageReflinkImage *image,
 }
 
 
+/* Gives an image that has none a name that is no state's. The image keeps nobody from making another one: the volume's
+ * lock does, so that one that is there already is what a process that died has left. */
+static int
+virStorageReflinkImageLink(virStorageReflinkImage *image,
+                           virStorageReflinkDir *dir,
+                           const char *name)
+{
+    g_autofree char *stage = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_NEW, dir->base, 0, 0, NULL);
+    /* AT_EMPTY_PATH would need a capability that a session daemon has not */
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", image->fd);
+    int rc = virStorageReflinkStageLock(image->fd);
+
+    if (rc == 0 &&
+        (rc = linkat(AT_FDCWD, path, dir->fd, stage, AT_SYMLINK_FOLLOW)) < 0 && errno == EEXIST &&
+        (rc = unlinkat(dir->fd, stage, 0)) == 0)
+        rc = linkat(AT_FDCWD, path, dir->fd, stage, AT_SYMLINK_FOLLOW);
+    if (rc < 0) {
+        virReportSystemError(errno, _("cannot create an image for volume '%1$s'"), name);
+        return -1;
+    }
+    image->stage = g_steal_pointer(&stage);
+    return 0;
+}
+
+
+/**
+ * virStorageReflinkImageSync:
+ * @image: complete
+ * @dir: directory of the volume
+ * @name: of the volume, for errors
+ *
+ * Makes it durable. To Btrfs, fsync(2) of a file without any name means nothing, and one of the directory makes a new
+ * name durable without what it names: the image gets a name that is no state's first.
+ *
+ * Returns 0, or -1 with an error
+ */
+int
+virStorageReflinkImageSync(virStorageReflinkImage *image,
+                           virStorageReflinkDir *dir,
+                           const char *name)
+{
+    if (!image->stage && virStorageReflinkImageLink(image, dir, name) < 0)
+        return -1;
+    return virStorageRevSync(image->fd, name);
+}
+
+
 /**
  * virStorageReflinkImageInstall:
  * @image: complete and durable
@@ -309,17 +356,7 @@ virStorageReflinkImageInstall(virStorageReflinkImage *image,
                               const char *file,
                               const char *name)
 {
-    int rc;
-
-    if (image->stage) {
-        rc = renameat2(dir->fd, image->stage, dir->fd, file, RENAME_NOREPLACE);
-    } else {
-        /* AT_EMPTY_PATH would need a capability that a session daemon has not */
-        g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", image->fd);
-
-        rc = linkat(AT_FDCWD, path, dir->fd, file, AT_SYMLINK_FOLLOW);
-    }
-    if (rc < 0) {
+    if (renameat2(dir->fd, image->stage, dir->fd, file, RENAME_NOREPLACE) < 0) {
         virReportSystemError(errno, _("cannot create volume '%1$s'"), name);
         return -1;
     }

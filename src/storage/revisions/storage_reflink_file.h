@@ -67,6 +67,11 @@ virStorageReflinkImageCreate(virStorageReflinkImage *image,
                              const char *name);
 
 int
+virStorageReflinkImageSync(virStorageReflinkImage *image,
+                           virStorageReflinkDir *dir,
+                           const char *name);
+
+int
 virStorageReflinkImageInstall(virStorageReflinkImage *image,
                               virStorageReflinkDir *dir,
                               const char *file,

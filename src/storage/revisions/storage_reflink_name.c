@@ -18,6 +18,7 @@
 
 #define SUFFIX ".img"
 #define STAGE SUFFIX ".stage"
+#define NEW SUFFIX ".new"
 #define PIN SUFFIX ".pin-"
 #define STAMP_LENGTH 20 /* 2026-11-20T18:00:00Z */
 
@@ -131,6 +132,10 @@ virStorageReflinkNameSplit(const char *file,
         name->role = VIR_STORAGE_REFLINK_STAGE;
         return len - strlen(STAGE);
     }
+    if (g_str_has_suffix(file, NEW)) {
+        name->role = VIR_STORAGE_REFLINK_NEW;
+        return len - strlen(NEW);
+    }
     if ((suffix = g_strrstr(file, PIN)) && virStorageRevWordIsValid(suffix + strlen(PIN))) {
         name->role = VIR_STORAGE_REFLINK_PINNED;
         name->word = g_strdup(suffix + strlen(PIN));
@@ -205,6 +210,8 @@ virStorageReflinkNameFormat(virStorageReflinkRole role,
         return g_strdup_printf("%s" PIN "%s", volume, word);
     case VIR_STORAGE_REFLINK_STAGE:
         return g_strdup_printf("%s" STAGE, volume);
+    case VIR_STORAGE_REFLINK_NEW:
+        return g_strdup_printf("%s" NEW, volume);
     case VIR_STORAGE_REFLINK_IMPORT:
         return g_strdup_printf("%s-import" SUFFIX, volume);
     case VIR_STORAGE_REFLINK_FOREIGN:

@@ -20,6 +20,7 @@ typedef enum {
     VIR_STORAGE_REFLINK_LEGACY,   /* NAME.img@2026-11-20T18:00:00Z: of older Qubes releases */
     VIR_STORAGE_REFLINK_PINNED,   /* NAME.img.pin-WORD */
     VIR_STORAGE_REFLINK_STAGE,    /* NAME.img.stage */
+    VIR_STORAGE_REFLINK_NEW,      /* NAME.img.new: complete, on its way to a name of the above */
     VIR_STORAGE_REFLINK_IMPORT,   /* NAME-import.img: Qubes' own staging, never touched */
 } virStorageReflinkRole;
 

@@ -41,17 +41,28 @@ virStorageReflinkRecoverFailed(virStorageRevContext *ctx,
 }
 
 
-/* Removes staging that no living process holds. */
+/* Removes an image without a name of its own that no living process holds. */
 static int
-virStorageReflinkRecoverStage(virStorageReflinkDir *dir,
+virStorageReflinkRecoverImage(virStorageReflinkDir *dir,
+                              virStorageReflinkRole role,
                               const char *volume)
 {
-    g_autofree char *file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_STAGE, dir->base);
+    g_autofree char *file = virStorageReflinkFileOf(role, dir->base);
     VIR_AUTOCLOSE fd = virStorageRevOpenAt(dir->fd, file, O_RDWR, 0);
 
     if (fd < 0 || virStorageReflinkStageLock(fd) < 0)
         return 0;
     return virStorageReflinkFileRemove(dir, file, volume);
+}
+
+
+static int
+virStorageReflinkRecoverStage(virStorageReflinkDir *dir,
+                              const char *volume)
+{
+    if (virStorageReflinkRecoverImage(dir, VIR_STORAGE_REFLINK_STAGE, volume) < 0)
+        return -1;
+    return virStorageReflinkRecoverImage(dir, VIR_STORAGE_REFLINK_NEW, volume);
 }
 
 

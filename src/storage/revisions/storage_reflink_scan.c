@@ -146,6 +146,7 @@ virStorageReflinkStateFromName(const virStorageReflinkName *name)
     case VIR_STORAGE_REFLINK_FOREIGN:
     case VIR_STORAGE_REFLINK_PRECACHE:
     case VIR_STORAGE_REFLINK_STAGE:
+    case VIR_STORAGE_REFLINK_NEW:
     case VIR_STORAGE_REFLINK_IMPORT:
         break;
     }
@@ -230,7 +231,7 @@ virStorageReflinkScanFile(virStorageRevContext *ctx,
         return;
     }
 
-    if (name.role == VIR_STORAGE_REFLINK_STAGE) {
+    if (name.role == VIR_STORAGE_REFLINK_STAGE || name.role == VIR_STORAGE_REFLINK_NEW) {
         g_ptr_array_add(scan->staged, g_steal_pointer(&volume));
     } else if (name.role == VIR_STORAGE_REFLINK_PRECACHE) {
         g_ptr_array_add(scan->precached, g_steal_pointer(&volume));

@@ -152,6 +152,25 @@ virStorageReflinkLiveIsUnwritten(virStorageRevFamily *family,
 }
 
 
+/* Nobody can write to the live copy between the test and the removal: what keeps writers out stays until it is gone. */
+static int
+virStorageReflinkDropUnwritten(virStorageRevContext *ctx,
+                               virStorageRevFamily *family,
+                               virStorageReflinkDir *dir,
+                               int *live)
+{
+    g_autofree char *name = virStorageRevStateName(family, family->live);
+
+    if (virStorageReflinkExcludeUse(*live, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0 ||
+        virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(family->live), name) < 0)
+        return -1;
+
+    virStorageReflinkLetGo(ctx, live);
+    g_clear_pointer(&family->live, virStorageRevStateFree);
+    return virStorageReflinkDirSync(dir, family->volume);
+}
+
+
 static int
 virStorageReflinkOpenLiveFile(virStorageRevFamily *family,
                               virStorageReflinkDir *dir,
@@ -245,10 +264,8 @@ virStorageReflinkCommit(virStorageRevContext *ctx,
         virStorageReflinkReadLive(ctx, family, live, name) < 0)
         return -1;
 
-    if (virStorageReflinkLiveIsUnwritten(family, head, live)) {
-        VIR_FORCE_CLOSE(live);
-        return virStorageReflinkDiscard(ctx, family);
-    }
+    if (virStorageReflinkLiveIsUnwritten(family, head, live))
+        return virStorageReflinkDropUnwritten(ctx, family, &dir, &live);
 
     if (family->head) {
         if (virStorageReflinkAdoptHead(&sw, &head) < 0)
@@ -441,7 +458,7 @@ virStorageReflinkMakePrecache(virStorageRevContext *ctx,
         virStorageReflinkImageCreate(&image, dir, false, family->volume) < 0 ||
         virStorageReflinkLiveImage(ctx, family, head, image.fd, before) < 0 ||
         virStorageRevWorkerIsCancelled() ||
-        virStorageRevSync(image.fd, family->volume) < 0 ||
+        virStorageReflinkImageSync(&image, dir, family->volume) < 0 ||
         !virStorageReflinkHeadIsSettled(head, generation, &after) ||
         STRNEQ(before, after))
         return -1;

@@ -133,7 +133,7 @@ virStorageReflinkFinishNew(virStorageRevContext *ctx,
 {
     g_autoptr(virStorageRevState) owned = state;
 
-    if (virStorageRevSync(image->fd, family->volume) < 0 ||
+    if (virStorageReflinkImageSync(image, dir, family->volume) < 0 ||
         virStorageReflinkImageInstall(image, dir, virStorageReflinkBaseOf(owned), family->volume) < 0)
         return -1;
 
