@@ -107,6 +107,7 @@ REFLINK_ONLY = {
             test_old_file_times_do_not_matter test_ten_commits_in_a_second""",
     },
     "Whoever has a volume open is a user, and no path leads to another.": {
+        "test_image_locks.py": None,
         "test_inuse.py": """test_loop_device_is_known_without_its_path
             test_loop_device_of_another_namespace
             test_loop_device_that_gets_another_file
@@ -114,7 +115,6 @@ REFLINK_ONLY = {
             test_read_only_loop_device_allows_a_commit
             test_clone_has_what_the_writer_wrote
             test_open_image_is_not_copied_where_it_cannot_be_cloned
-            test_lock_is_taken_for_the_switch
             test_qemu_can_open_after_every_operation
             test_retention_defers_a_used_revision[loop]""",
         "test_resize.py": """test_loop_device_learns_of_it

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What is in use is refused or deferred (design section 3)."""
 
-import contextlib
 import fcntl
 import os
 
-import libvirt
 import pytest
 
 from filesystems import run
@@ -251,15 +249,6 @@ def test_lower_keep_defers_a_used_revision(pool):
     with loop(pool.device(f"a@{first}")):
         pool.redefine("a", keep=0)
         assert pool.files.revision_ids("a") == [first]
-
-
-def test_lock_is_taken_for_the_switch(pool):
-    """Section 3: image locks, taken and not merely tested."""
-    prepared(pool)
-    with qemu(pool.device("a@live"), readonly=True):
-        with contextlib.suppress(libvirt.libvirtError):
-            pool.commit("a")
-    assert pool.holds("a", "two") or pool.holds("a", "three")
 
 
 def test_qemu_can_open_after_every_operation(pool):

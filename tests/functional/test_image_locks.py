@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Image locks: looked for, and taken for the whole switch (section 3).
+
+As QEMU has them (block/file-posix.c): shared OFD locks on one byte for each
+permission that is used, from byte 100 on; 1 is to write, 3 to resize.
+"""
+
+import contextlib
+import fcntl
+import os
+import struct
+import threading
+
+import pytest
+
+from filesystems import run
+from pools import INVALID, pattern, wait_for
+from straced import held_up
+from streams import upload
+
+WRITE, RESIZE = 101, 103
+RENAME = "renameat,renameat2"
+BY_QEMU = b"\x5a" * 65536
+
+
+@contextlib.contextmanager
+def locked(path, byte):
+    """An open file with QEMU's shared lock on that byte."""
+    with open(path, "r+b") as file:
+        lock = struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+        yield
+
+
+def qemu_writes(path):
+    """Let a QEMU that insists on its locks write; what it says if it fails."""
+    image = f"driver=raw,file.driver=file,file.locking=on,file.filename={path}"
+    done = run("qemu-io", "-c", "write -P 0x5a 0 65536", "--image-opts", image,
+               check=False)
+    return done.stderr if done.returncode else ""
+
+
+def prepared(pool, operation):
+    """A volume that the operation is for; what it is, and the place that it
+    takes the content from or replaces."""
+    pool.create("a", content="one", keep=5)
+    pool.cycle("a", "two")
+    (first,) = pool.revisions("a")
+    if operation == "commit":
+        pool.start("a")
+        pool.write("a@live", pattern("new"))
+    calls = {"commit": lambda: pool.commit("a"),
+             "revert": lambda: pool.revert("a", first),
+             "upload": lambda: upload(pool, "a", pattern("new")),
+             "delete": lambda: pool.delete("a")}
+    return calls[operation], "a@live" if operation == "commit" else "a"
+
+
+@pytest.mark.parametrize("byte", [WRITE, RESIZE])
+@pytest.mark.parametrize("operation", ["commit", "revert", "upload", "delete"])
+def test_locked_image_refuses(pool, operation, byte):
+    """Section 3: refused while QEMU's lock is held, naming the volume."""
+    call, name = prepared(pool, operation)
+    with locked(pool.device(name), byte):
+        with pool.refuses(INVALID, match=f"'{name}' is in use"):
+            call()
+    call()
+    assert pool.has("a") == (operation != "delete")
+
+
+@pytest.mark.parametrize("byte", [WRITE, RESIZE])
+def test_locked_head_refuses_a_commit(pool, byte):
+    """Section 3: the head that would become a revision counts as well."""
+    call, _ = prepared(pool, "commit")
+    with locked(pool.device("a"), byte):
+        with pool.refuses(INVALID, match="'a' is in use"):
+            call()
+    call()
+    assert pool.holds("a", "new")
+
+
+@contextlib.contextmanager
+def before_the_rename(pool, call, report):
+    """While the call has linked the revision and not renamed the new head."""
+    known = pool.files.revision_ids("a")
+    errors = []
+
+    def body():
+        try:
+            call()
+        except Exception as error:      # pylint: disable=broad-except
+            errors.append(error)
+
+    job = threading.Thread(target=body)
+    with held_up(pool.daemon, report, RENAME, 3):
+        job.start()
+        try:
+            wait_for(lambda: pool.files.revision_ids("a") != known,
+                     what="the link")
+            yield pool.files.revision_ids("a")[-1]
+            assert job.is_alive(), "the switch was not held up"
+        finally:
+            job.join()
+    assert errors == []
+
+
+@pytest.mark.parametrize("operation", ["commit", "revert", "upload"])
+def test_lock_is_taken_for_the_switch(pool, operation, tmp_path):
+    """Crash-review: to test a lock and then act is a race: a QEMU that comes
+    in between is kept out, and writes into no file that becomes a revision."""
+    call, name = prepared(pool, operation)
+    with before_the_rename(pool, call, tmp_path / "calls") as ident:
+        places = {pool.files.head("a"), pool.files.revision("a", ident),
+                  pool.files.of(name)}
+        said = {place: qemu_writes(place) for place in places}
+    assert all("lock" in text for text in said.values()), said
+    assert pool.holds("a", "one" if operation == "revert" else "new")
+    assert pool.holds(f"a@{ident}", "two")
+
+
+def test_qemu_after_the_switch_has_the_new_file(pool):
+    """The locks end with the switch, and the path is the new head's then."""
+    call, _ = prepared(pool, "commit")
+    call()
+    assert qemu_writes(pool.device("a")) == ""
+    assert pool.read("a") == BY_QEMU + pattern("new")[len(BY_QEMU):]
+    assert pool.holds(f"a@{pool.revisions('a')[-1]}", "two")
