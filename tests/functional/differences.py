@@ -68,6 +68,7 @@ REFLINK_ONLY = {
         "test_wipe.py": "test_wipe_keeps_permissions",
     },
     "A snapshot costs the same for any volume: nothing is made ahead.": {
+        "test_precache.py": None,
         "test_adoption.py": "test_stale_precache_is_not_used",
         "test_lifecycle.py": """
             test_unwritten_live_copy_is_dropped_after_precache

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Pools of the type reflink: files in a directory (names: design section 5)."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -171,3 +172,13 @@ class ReflinkPool(DirectoryPool):
         """Wait until the next live copy was cloned ahead."""
         wait_for(lambda: os.path.exists(self.files.precache(name)), seconds,
                  "precache of " + name)
+
+    def is_cloning(self):
+        """Whether the daemon has an image open that has no name yet."""
+        folder = f"/proc/{self.daemon.pid}/fd"
+        for number in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(f"{folder}/{number}").startswith(
+                        self.path + "/#"):
+                    return True
+        return False

@@ -503,16 +503,6 @@ def create_fragmented(pool, name):
         os.close(fd)
 
 
-def is_cloning(pool):
-    """Whether the daemon has an image open that has no name yet."""
-    folder = f"/proc/{pool.daemon.pid}/fd"
-    for number in os.listdir(folder):
-        with contextlib.suppress(FileNotFoundError):
-            if os.readlink(f"{folder}/{number}").startswith(pool.path + "/#"):
-                return True
-    return False
-
-
 def test_unmount_after_a_stop_while_a_precache_is_made(pools, workspace,
                                                        filesystem):
     """Work in the background ends with the pool: nothing of it is open."""
@@ -523,7 +513,7 @@ def test_unmount_after_a_stop_while_a_precache_is_made(pools, workspace,
         pool.write("a@live", b"written")
         pool.commit("a")
         end = time.monotonic() + 10
-        while not is_cloning(pool):
+        while not pool.is_cloning():
             assert time.monotonic() < end, "no precache is made"
             time.sleep(0.001)
         began = time.monotonic()
