@@ -321,3 +321,55 @@ def test_deletion_of_an_adopted_volume(tree):
     begin(tree)
     tree.delete("vm/root")
     assert tree.files.all() == ["vm/root2.img"]
+
+
+def used_again(tree, keep):
+    """A volume whose ids 1 to 3 retention and a deletion used up, and that
+    Qubes, which sees no revision, then started and stopped."""
+    begin(tree)
+    tree.create("root", content="0", keep=1)
+    for tag in "123":
+        tree.cycle("root", tag)
+    tree.redefine("root", keep=keep)
+    tree.delete("root@3")
+    tree.virt.destroy()
+    os.rename(tree.files.head("root"), tree.path + "/root" + NEW.format(1, 1))
+    put(tree, "root.img", "by qubes")
+    begin(tree)
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_id_that_qubes_used_again_is_a_revision(tree, keep):
+    """Section 5: Qubes uses ids again: one below our next id, and at or below
+    what retention once removed, is a revision; no refresh takes it."""
+    used_again(tree, keep)
+    for _ in range(2):
+        assert tree.revisions("root") == [1]
+        assert tree.holds("root@1", "3") and tree.holds("root", "by qubes")
+        tree.restart()
+
+
+def test_id_that_qubes_used_again_goes_as_retention_says(tree):
+    """Section 2: the oldest goes first: that of the lower id."""
+    used_again(tree, 1)
+    tree.cycle("root", "5")
+    for _ in range(2):
+        assert tree.revisions("root") == [4]
+        assert tree.holds("root@4", "by qubes")
+        tree.refresh()
+
+
+def test_link_under_an_id_that_was_used_is_kept(tree):
+    """Section 6: unfinished is only what has an id to come: a link of the
+    head under a used one becomes a revision of its own."""
+    begin(tree)
+    tree.create("root", content="0", keep=3)
+    tree.cycle("root", "1")
+    tree.delete("root@1")
+    tree.virt.destroy()
+    os.link(tree.files.head("root"), tree.path + "/root" + NEW.format(1, 1))
+    begin(tree)
+    assert tree.revisions("root") == [1] and tree.holds("root@1", "1")
+    tree.cycle("root", "2")
+    tree.refresh()
+    assert tree.revisions("root") == [1, 2] and tree.holds("root@1", "1")
