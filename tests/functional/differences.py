@@ -88,7 +88,7 @@ REFLINK_ONLY = {
         "test_create.py": """test_snapshot_volume_is_no_hard_link
             test_symlink_in_the_way_is_not_followed""",
         "test_delete.py": "test_only_own_files_go",
-        "test_hostile.py": None,
+        "test_hostile.py": None, "test_subvolumes.py": None,
         "test_lifecycle.py": """test_commit_switches_by_rename
             test_write_that_keeps_the_times_is_committed""",
         "test_qubes_hazards.py": """
