@@ -103,7 +103,8 @@ REFLINK_ONLY = {
             test_n20_five_hundred_volumes_with_revisions
             test_r25_nothing_is_copied_by_a_cycle
             test_h9_next_id_in_use_by_an_unfinished_commit
-            test_rolling_back_is_safe_while_a_guest_runs""",
+            test_rolling_back_is_safe_while_a_guest_runs
+            test_h17_prune_comes_after_the_switch""",
         "test_revisions.py": """test_retention_goes_by_id_not_by_clock
             test_old_file_times_do_not_matter test_ten_commits_in_a_second""",
     },
@@ -256,6 +257,8 @@ ONCE = {
     },
     "Shared code chooses ids and what is pruned; a few tests go through it.": {
         "test_lifecycle.py": "test_generation_counts_content_changes",
+        "test_qubes_hazards.py": """
+            test_h16_prune_removes_the_oldest_ids_and_nothing_else""",
         "test_revisions.py": """
             test_keep_of_the_pool test_keep_zero_of_the_pool
             test_volume_follows_a_changed_pool_value test_large_keep
@@ -403,7 +406,8 @@ ONCE = {
             test_uploads_and_commits_of_many_volumes
             test_list_while_everything_changes test_nothing_leaks
             test_twenty_clients_start_their_volumes
-            test_refresh_while_twenty_clients_work""",
+            test_refresh_while_twenty_clients_work
+            test_rounds_of_create_start_discard_delete""",
         "test_delete.py": "test_siblings_with_a_common_prefix_stay",
     },
 }

@@ -8,7 +8,7 @@ import time
 import libvirt
 import pytest
 
-from pools import INVALID, MIB, pattern, volume_xml
+from pools import INVALID, MIB, pattern, volume_xml, wait_for
 from streams import begin_download, receive, upload
 
 
@@ -334,3 +334,30 @@ def test_nothing_leaks(pool, daemon, what):
         upload(pool, "a", pattern("up"))
     time.sleep(1)
     assert count() <= before + 5
+
+
+def resident(daemon):
+    """The bytes of memory that the daemon has."""
+    with open(f"/proc/{daemon.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_rounds_of_create_start_discard_delete(pool, daemon):
+    """N09: round after round leaves no file, no descriptor, no memory."""
+    def rounds(count):
+        for _ in range(count):
+            pool.create("a")
+            pool.start("a")
+            pool.discard("a")
+            pool.delete("a")
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{daemon.pid}/fd"))
+
+    rounds(pool.few(50))
+    assert pool.files.at_rest() == []
+    before, memory = descriptors(), resident(daemon)
+    rounds(pool.few(500))
+    assert pool.files.at_rest() == [] and pool.files.all() == []
+    wait_for(lambda: descriptors() <= before + 2, what="files closed")
+    assert resident(daemon) - memory < 4 * MIB

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Hazards H* and tests N* of Qubes' drivers that other files do not name.
 
-Elsewhere: H1 N02 N21 test_inuse, test_delete; H2 H3 H5 H18 N03 N04 N13 N14
-test_revisions; H8 H19 test_boot; H9 N01 test_crash; H10 H22 N22
+Elsewhere: H1 N02 N21 test_inuse, test_delete, test_streams; H2 H3 H5 H18 N03
+N04 N13 N14 test_revisions; H8 H19 test_boot; H9 N01 test_crash; H10 H22
 test_lifecycle; H11 H13 N09 N10 test_concurrency; N12 test_faults; N16
 test_pool.
 
 H4, N05: there is no mode -1, test_bad_keep_is_refused in test_revisions; what
 it leaves, live copies or revisions without a head, stays: test_adoption (lone
-dirty files), test_create (orphaned revisions). H16: retention never takes the
-head, nor a pin: test_revisions. H17: commit-prune in test_crash. H21:
-commit-prune in test_faults, and revisions that are in use in test_inuse.
+dirty files), test_create (orphaned revisions). H17: also commit-prune in
+test_crash. H21: commit-prune in test_faults, and revisions that are in use in
+test_inuse.
 
 Of LVM alone: H7 test_thin_hazards; H14 (cache of lvs) test_thin_admin; H20
 test_thin_limits; N11 test_thin_names.
@@ -20,6 +20,7 @@ import fcntl
 import glob
 import os
 import subprocess
+import threading
 import time
 
 import libvirt
@@ -27,8 +28,10 @@ import pytest
 
 from filesystems import MKFS, run
 from locales import danish, speaks_danish
-from pools import MIB, pattern, refused, snapshot_of
+from pools import (MIB, MISSING, pattern, refused, snapshot_of, volume_xml,
+                   wait_for)
 from reflinkpool import ReflinkPool
+from straced import held_up
 from users import qemu
 
 FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
@@ -310,3 +313,97 @@ def test_rolling_back_is_safe_while_a_guest_runs(pool):
             pass
     pool.commit("a")
     assert pool.read("a")[:65536] == b"\x5a" * 65536
+
+
+def test_h16_prune_removes_the_oldest_ids_and_nothing_else(pool):
+    """H16: what is safe from a prune is known by what it is: the head, the
+    live copy, pins, and what other volumes have under the same ids."""
+    for name in ("a", "a2"):
+        pool.create(name, content="0", keep=3)
+        for tag in "123":
+            pool.cycle(name, tag)
+    ids = pool.revisions("a")
+    pool.revert("a", ids[0])
+    pool.pin("a", f"r{ids[1]}")
+    pool.start("a")
+    pool.write("a@live", pattern("running"))
+    others = pool.contents("a2")
+    newest = pool.revisions("a")[-1]
+    pool.redefine("a", keep=1)
+    assert pool.revisions("a") == [newest] and pool.holds(f"a@{newest}", "3")
+    assert pool.holds("a", "0") and pool.holds("a@live", "running")
+    assert pool.holds(f"a@r{ids[1]}", "0")
+    assert pool.contents("a2") == others and len(others) == 3
+
+
+def test_h16_prune_keeps_the_state_that_was_reverted_to(pool):
+    """H16: the head goes on when the revision that it came from goes."""
+    pool.create("a", content="one", keep=1)
+    pool.cycle("a", "two")
+    (first,) = pool.revisions("a")
+    pool.revert("a", first)
+    pool.redefine("a", keep=0)
+    assert pool.revisions("a") == [] and pool.holds("a", "one")
+    pool.restart()
+    assert pool.holds("a", "one") and not pool.has(f"a@{first}")
+
+
+def test_h17_prune_comes_after_the_switch(pool, tmp_path):
+    """H17: until the new state is in place, no old revision is gone."""
+    pool.create("a", content="0", keep=2)
+    for tag in "12":
+        pool.cycle("a", tag)
+    ids = pool.revisions("a")
+    pool.start("a")
+    pool.write("a@live", pattern("3"))
+    job = threading.Thread(target=pool.commit, args=("a",))
+    with held_up(pool.daemon, tmp_path / "calls", "renameat,renameat2", 2):
+        job.start()
+        wait_for(lambda: len(pool.files.revision_ids("a")) == 3,
+                 what="the link")
+        time.sleep(0.5)
+        assert job.is_alive() and pool.files.revision_ids("a")[:2] == ids
+        with open(pool.files.head("a"), "rb") as file:
+            assert file.read() == pattern("2")
+        job.join()
+    assert pool.holds("a", "3")
+    assert pool.revisions("a") == [ids[1], ids[1] + 1]
+
+
+def test_h21_n21_released_revision_is_gone_or_intact(pool, writer):
+    """H21, N21: held open, pruned and released: once it is gone, a revert to
+    it fails and changes nothing; until then it has its content."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    (first,) = pool.revisions("a")
+    held = pool.vol(f"a@{first}")
+    with writer(pool.device(f"a@{first}"), readonly=True):
+        pool.cycle("a", "three")
+        assert pool.holds(f"a@{first}", "one")
+    pool.revert("a", first)
+    assert pool.holds("a", "one")
+    pool.cycle("a", "four")
+    assert first not in pool.revisions("a")
+    with pool.refuses(MISSING):
+        pool.revert("a", first)
+    with pool.refuses(MISSING):
+        pool.create_from(held, "a", xml=volume_xml("a"))
+    assert pool.holds("a", "four")
+
+
+def test_h22_n22_start_and_crash_evict_nothing(pool, daemon):
+    """H22, N22: a start, a kill before any write, a commit: the older state
+    that differs is still there."""
+    pool.create("a", content="one", keep=1)
+    pool.cycle("a", "two")
+    before, generation = pool.contents("a"), pool.generation("a")
+    for _ in range(3):
+        pool.start("a")
+        daemon.kill()
+        daemon.restart()
+        pool.begin()
+        assert pool.dirty("a") and pool.holds("a@live", "two")
+        pool.commit("a")
+        assert not pool.dirty("a") and pool.holds("a", "two")
+    assert pool.contents("a") == before and len(before) == 1
+    assert pool.generation("a") == generation

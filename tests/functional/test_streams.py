@@ -385,6 +385,30 @@ def test_download_is_stable_over_commits(pool):
     assert head + rest == pattern("one", size)
 
 
+def test_download_is_stable_over_a_revert(pool):
+    """N02: a revert during an export (H1): the export goes on, and the revert
+    is done or refused; nothing is lost either way."""
+    size = 16 * MIB
+    pool.create("a", size, content="one", keep=3)
+    pool.cycle("a", "two")
+    (first,) = pool.revisions("a")
+    stream = begin_download(pool, "a")
+    start = stream.recv(100000)
+    try:
+        pool.revert("a", first)
+    except libvirt.libvirtError as error:
+        assert error.get_error_code() == INVALID, error
+        expected = {"a": "two", f"a@{first}": "one"}
+    else:
+        last = pool.revisions("a")[-1]
+        expected = {"a": "one", f"a@{first}": "one", f"a@{last}": "two"}
+    rest = receive(stream)
+    stream.finish()
+    assert start + rest == pattern("two", size)
+    assert [n for n, t in expected.items() if not pool.holds(n, t)] == []
+    assert pool.names() == sorted(expected)
+
+
 def test_download_of_dirty_volume_is_the_committed_state(pool):
     """Qubes 1.2: an export while running yields the pre-start state."""
     pool.create("a", content="one")
