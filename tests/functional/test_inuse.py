@@ -8,7 +8,7 @@ import pytest
 
 from filesystems import run
 from pools import INVALID, MIB, pattern, refused
-from streams import begin_download, receive, upload
+from streams import begin_download, download, receive, upload
 from users import loop, loop_elsewhere, qemu
 
 
@@ -182,15 +182,34 @@ def test_clone_has_what_the_writer_wrote(pool):
     assert pool.read("b")[:65536] == b"\x5a" * 65536
 
 
-def test_open_image_is_not_copied_where_it_cannot_be_cloned(pools, ext4):
+READERS = {
+    "clone": lambda pool, name: pool.clone(name, "b"),
+    "download": download,
+    "stage": lambda pool, name: pool.stage(name, "x"),
+    "start": lambda pool, name: pool.start(name),
+    "pin": lambda pool, name: pool.pin(name, "w"),
+}
+
+
+@pytest.mark.parametrize("operation, name", [
+    ("clone", "a"), ("download", "a"), ("stage", "a"), ("start", "a"),
+    ("pin", "a"), ("clone", "a@live"), ("download", "a@live"),
+    ("stage", "a@live")])
+def test_open_image_is_not_copied_where_it_cannot_be_cloned(
+        pools, ext4, operation, name):
     """Section 3: required='no': refused while it is open."""
     pool = pools(ext4, required="no").up()
     pool.create("a", content="one")
-    pool.start("a")
-    with qemu(pool.device("a@live")):
-        with pool.refuses(INVALID):
-            pool.clone("a@live", "b")
-    pool.clone("a@live", "b")
+    pool.create("x", content="x")
+    if name == "a@live":
+        pool.start("a")
+    with qemu(pool.device(name)):
+        with pool.refuses(INVALID, match=f"'{name}'"):
+            READERS[operation](pool, name)
+    READERS[operation](pool, name)
+    result = {"clone": "b", "stage": "x@live", "start": "a@live",
+              "pin": "a@w", "download": name}[operation]
+    assert pool.holds(result, "one")
 
 
 def test_pin_of_open_head_works(pool, writer):
