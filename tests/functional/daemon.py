@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon under test, as scripts/with-libvirtd hands it over."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -77,6 +78,13 @@ class Daemon:
         subprocess.run([os.environ["LIBVIRTD_RESTART"]], check=True,
                        timeout=60)
         return self.conn
+
+    def restart_as_after_boot(self):
+        """The same; pools are started with the first daemon after a boot."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.environ["LIBVIRTD_ROOT"]
+                      + "/run/libvirt/storage/autostarted")
+        return self.restart()
 
     def ensure(self):
         """A daemon that answers, whatever the last test did to it."""

@@ -145,7 +145,8 @@ REFLINK_ONLY = {
             test_sources_are_found test_sources_by_virsh test_list_by_type
             test_other_types_say_that_they_are_missing
             test_unmount_after_a_stop_while_a_precache_is_made
-            test_unmount_after_a_stop_while_images_are_removed""",
+            test_unmount_after_a_stop_while_images_are_removed
+            test_n16_file_system_that_is_absent_at_daemon_start""",
     },
     "The size of a block device is not what was last written to it.": {
         "test_streams.py": "test_sparse_upload_sets_the_size",

@@ -192,9 +192,7 @@ def test_autostart(fspool, daemon):
     fspool.create("a", content="one")
     fspool.virt.setAutostart(1)
     fspool.virt.destroy()
-    # pools are started with the first daemon after a boot
-    os.unlink(os.environ["LIBVIRTD_ROOT"] + "/run/libvirt/storage/autostarted")
-    daemon.restart()
+    daemon.restart_as_after_boot()
     assert fspool.virt.isActive() and fspool.holds("a", "one")
 
 

@@ -391,8 +391,16 @@ def test_autostart(pool, daemon):
     """A pool marked for it starts with the daemon."""
     pool.create("a", content="one")
     pool.virt.setAutostart(1)
-    daemon.restart()
+    pool.virt.destroy()
+    daemon.restart_as_after_boot()
     assert pool.virt.isActive() and pool.holds("a", "one")
+
+
+def test_pool_that_is_not_marked_stays_stopped(pool, daemon):
+    """It is the mark that starts a pool."""
+    pool.virt.destroy()
+    daemon.restart_as_after_boot()
+    assert not pool.virt.isActive()
 
 
 def test_redefinition_takes_effect_at_the_next_start(pools, daemon):
@@ -538,3 +546,26 @@ def test_unmount_after_a_stop_while_images_are_removed(pools, workspace,
         pool.delete("a", libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS)
         pool.virt.destroy()
         assert workspace.umount(where)
+
+
+def test_n16_file_system_that_is_absent_at_daemon_start(pools, workspace,
+                                                        filesystem, daemon):
+    """N16: the pool stays stopped, others start; it starts once it is there.
+    """
+    with own_mount(workspace, filesystem) as where:
+        pool, other = pools(where).up(), pools().up()
+        pool.create("a", content="one")
+        for each in (pool, other):
+            each.virt.setAutostart(1)
+            each.virt.destroy()
+        assert workspace.umount(where)
+        daemon.restart_as_after_boot()
+        assert other.virt.isActive()
+        assert not pool.virt.isActive() and pool.virt.autostart()
+        with refused(match=pool.path):
+            pool.virt.create(0)
+        assert os.listdir(where) == []
+        workspace.mount(where[:-len(".mnt")], where)
+        pool.virt.create(0)
+        assert pool.holds("a", "one")
+        pool.virt.destroy()
