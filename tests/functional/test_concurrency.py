@@ -228,32 +228,142 @@ def test_siblings_with_a_common_prefix(pool, daemon):
     assert pool.files.at_rest() == []
 
 
-def test_no_asynchronous_jobs_for_short_operations(pool, daemon):
-    """No 'pool has asynchronous jobs running' for what is O(1)."""
-    pool.create("a", content="one")
-    errors = []
+def revert_and_back(pool, turn):
+    """Revert, and drop the revision that it makes."""
+    del turn
+    pool.revert("a", pool.revisions("a")[0])
+    pool.delete(f"a@{pool.revisions('a')[-1]}")
 
-    def refreshes():
+
+def start_and_commit(pool, turn):
+    pool.cycle("a", str(turn))
+
+
+def start_and_discard(pool, turn):
+    del turn
+    pool.start("a")
+    pool.discard("a")
+
+
+def stage_and_discard(pool, turn):
+    del turn
+    pool.stage("s", "a")
+    pool.discard("a")
+
+
+def pin_and_delete(pool, turn):
+    pool.pin("a", f"w{turn}")
+    pool.delete(f"a@w{turn}")
+
+
+def create_and_delete(pool, turn):
+    pool.create(f"c{turn}")
+    pool.delete(f"c{turn}")
+
+
+def clone_and_delete(pool, turn):
+    pool.clone("a", f"c{turn}")
+    pool.delete(f"c{turn}")
+
+
+def redefine(pool, turn):
+    pool.redefine("a", keep=3 + turn % 2)
+
+
+def wipe(pool, turn):
+    del turn
+    pool.vol("a").wipe(0)
+
+
+def resize(pool, turn):
+    pool.vol("a").resize((turn + 2) * MIB, 0)
+
+
+SHORT = [revert_and_back, start_and_commit, start_and_discard,
+         stage_and_discard, pin_and_delete, create_and_delete,
+         clone_and_delete, redefine, wipe, resize]
+
+
+def in_the_background(daemon, pool, work):
+    """A thread that does work(virt, turn) until it is told to end, what tells
+    it, and its errors."""
+    ended, errors = threading.Event(), []
+
+    def body():
         conn = libvirt.open(daemon.uri)
         virt = conn.storagePoolLookupByName(pool.name)
-        for _ in range(pool.few(60)):
-            try:
-                virt.refresh(0)
-            except libvirt.libvirtError as error:
-                errors.append(str(error))
-        conn.close()
+        turn = 0
+        try:
+            while not ended.is_set():
+                turn += 1
+                work(virt, turn)
+        except libvirt.libvirtError as error:
+            errors.append(str(error))
+        finally:
+            conn.close()
 
-    job = threading.Thread(target=refreshes)
+    return threading.Thread(target=body), ended, errors
+
+
+@pytest.mark.parametrize("operation", SHORT, ids=lambda f: f.__name__)
+def test_no_asynchronous_jobs_for_short_operations(pool, daemon, operation):
+    """No 'pool has asynchronous jobs running' for what is O(1): neither for a
+    refresh meanwhile, nor for the operation."""
+    for name in "as":
+        pool.create(name, content="one", keep=3)
+    pool.cycle("a", "two")
+    refreshes = []
+
+    def refresh(virt, turn):
+        virt.refresh(0)
+        refreshes.append(turn)
+
+    job, ended, errors = in_the_background(daemon, pool, refresh)
     job.start()
-    number = 0
-    while job.is_alive():
-        number += 1
-        pool.clone("a", f"c{number}")
-        pool.start("a")
-        pool.discard("a")
-        pool.delete(f"c{number}")
-    job.join()
+    try:
+        turn = 0
+        while turn < pool.few(20) or len(refreshes) < pool.few(20):
+            assert job.is_alive(), errors
+            turn += 1
+            operation(pool, turn)
+    finally:
+        ended.set()
+        job.join()
     assert errors == []
+
+
+def test_short_operations_during_a_long_copy(pool, elsewhere, daemon):
+    """Section 9: what copies data holds up no other volume of its pool."""
+    elsewhere.create("far", 128 * MIB, content="far")
+    for name in "as":
+        pool.create(name, content="one", keep=3)
+    pool.cycle("a", "two")
+    far, copying = elsewhere.vol("far"), []
+
+    def copy(virt, turn):
+        xml = volume_xml(f"copy{turn}", 128 * MIB)
+        copying.append(turn)
+        vol = virt.createXMLFrom(xml, far, 0)
+        copying.append(None)
+        vol.delete(0)
+
+    job, ended, errors = in_the_background(daemon, pool, copy)
+    job.start()
+    during = set()
+    try:
+        turn, end = 0, time.monotonic() + 60
+        while len(during) < len(SHORT) and time.monotonic() < end:
+            assert job.is_alive(), errors
+            turn += 1
+            operation = SHORT[turn % len(SHORT)]
+            before = copying[-1:]
+            operation(pool, turn)
+            if before != [None] and before and copying[-1:] == before:
+                during.add(operation)
+    finally:
+        ended.set()
+        job.join()
+    assert errors == [] and during == set(SHORT)
 
 
 def test_uploads_and_commits_of_many_volumes(pool, daemon):
