@@ -147,6 +147,9 @@ REFLINK_ONLY = {
             test_unmount_after_a_stop_while_a_precache_is_made
             test_unmount_after_a_stop_while_images_are_removed
             test_n16_file_system_that_is_absent_at_daemon_start""",
+        "test_virsh.py": """test_pool_build_makes_the_directory
+            test_pool_build_keeps_what_is_there test_pool_build_takes_one_flag
+            test_pool_delete test_pool_delete_keeps_volumes""",
     },
     "The size of a block device is not what was last written to it.": {
         "test_streams.py": "test_sparse_upload_sets_the_size",
