@@ -117,6 +117,7 @@ REFLINK_ONLY = {
             test_read_only_loop_device_allows_a_commit
             test_clone_has_what_the_writer_wrote
             test_open_image_is_not_copied_where_it_cannot_be_cloned
+            test_open_source_starts_no_snapshot_where_it_cannot_be_cloned
             test_qemu_can_open_after_every_operation
             test_retention_defers_a_used_revision[loop]""",
         "test_resize.py": """test_loop_device_learns_of_it

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from filesystems import run
-from pools import INVALID, MIB, pattern, refused
+from pools import INVALID, MIB, pattern, refused, snapshot_of
 from streams import begin_download, download, receive, upload
 from users import loop, loop_elsewhere, qemu
 
@@ -210,6 +210,19 @@ def test_open_image_is_not_copied_where_it_cannot_be_cloned(
     result = {"clone": "b", "stage": "x@live", "start": "a@live",
               "pin": "a@w", "download": name}[operation]
     assert pool.holds(result, "one")
+
+
+def test_open_source_starts_no_snapshot_where_it_cannot_be_cloned(pools,
+                                                                  ext4):
+    """Section 3: nor is it copied as the source of a snapshot volume."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", content="one")
+    pool.create("n", None, lifecycle=snapshot_of("a"))
+    with qemu(pool.device("a")):
+        with pool.refuses(INVALID, match="'a'"):
+            pool.start("n")
+    pool.start("n")
+    assert pool.holds("n@live", "one")
 
 
 def test_pin_of_open_head_works(pool, writer):
