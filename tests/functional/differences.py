@@ -118,6 +118,8 @@ REFLINK_ONLY = {
             test_clone_has_what_the_writer_wrote
             test_open_image_is_not_copied_where_it_cannot_be_cloned
             test_open_source_starts_no_snapshot_where_it_cannot_be_cloned
+            test_open_image_is_not_copied_to_another_pool
+            test_copy_of_an_open_image_is_crash_consistent
             test_qemu_can_open_after_every_operation
             test_retention_defers_a_used_revision[loop]""",
         "test_resize.py": """test_loop_device_learns_of_it
@@ -182,6 +184,7 @@ REFLINK_ONLY = {
 # in an emulated guest; --all-thin runs these as well.
 ONCE = {
     "The front end decides it, before a pool type is asked.": {
+        "test_access.py": None,
         "test_clone.py": """
             test_clone_onto_existing_volume_is_refused
             test_clone_of_other_volumes_live_copy_onto_head_is_refused

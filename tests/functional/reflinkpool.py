@@ -174,11 +174,13 @@ class ReflinkPool(DirectoryPool):
                  "precache of " + name)
 
     def is_cloning(self):
-        """Whether the daemon has an image open that has no name yet."""
+        """Whether the daemon has an image open without its final name."""
         folder = f"/proc/{self.daemon.pid}/fd"
         for number in os.listdir(folder):
             with contextlib.suppress(FileNotFoundError):
-                if os.readlink(f"{folder}/{number}").startswith(
-                        self.path + "/#"):
+                file = os.readlink(f"{folder}/{number}")
+                if file.startswith(self.path + "/") and (
+                        file.startswith(self.path + "/#")
+                        or file.endswith(".img.new")):
                     return True
         return False

@@ -359,6 +359,25 @@ def test_id_that_qubes_used_again_goes_as_retention_says(tree):
         tree.refresh()
 
 
+def test_id_that_qubes_used_again_stays_over_a_commit(tree):
+    """Section 2: keep says what stays, whatever an earlier one removed."""
+    used_again(tree, 3)
+    tree.cycle("root", "5")
+    for _ in range(2):
+        assert tree.revisions("root") == [1, 4]
+        assert tree.holds("root@1", "3")
+        assert tree.holds("root@4", "by qubes")
+        tree.refresh()
+
+
+def test_id_that_qubes_used_again_stays_over_a_redefine(tree):
+    """The same where the head gets metadata again without a commit."""
+    used_again(tree, 3)
+    tree.redefine("root", keep=4)
+    tree.refresh()
+    assert tree.revisions("root") == [1] and tree.holds("root@1", "3")
+
+
 def test_link_under_an_id_that_was_used_is_kept(tree):
     """Section 6: unfinished is only what has an id to come: a link of the
     head under a used one becomes a revision of its own."""

@@ -3,11 +3,15 @@
 
 import fcntl
 import os
+import threading
+import time
 
 import pytest
 
 from filesystems import run
-from pools import INVALID, MIB, pattern, refused, snapshot_of
+from pools import (BLOCK, INVALID, MIB, pattern, refused, snapshot_of,
+                   wait_for)
+from straced import held_up
 from streams import begin_download, download, receive, upload
 from users import loop, loop_elsewhere, qemu
 
@@ -223,6 +227,41 @@ def test_open_source_starts_no_snapshot_where_it_cannot_be_cloned(pools,
             pool.start("n")
     pool.start("n")
     assert pool.holds("n@live", "one")
+
+
+@pytest.mark.parametrize("name", ["a", "a@live"])
+def test_open_image_is_not_copied_to_another_pool(pool, elsewhere, name):
+    """Section 3: nor to a pool that could clone."""
+    elsewhere.create("a", content="one")
+    elsewhere.start("a")
+    with qemu(elsewhere.device(name)):
+        with elsewhere.untouched(), pool.refuses(INVALID, match=f"'{name}'"):
+            pool.clone(elsewhere.vol(name), "b")
+        assert pool.names() == []
+    pool.clone(elsewhere.vol(name), "b")
+    assert pool.holds("b", "one")
+
+
+def test_copy_of_an_open_image_is_crash_consistent(pool, elsewhere, tmp_path):
+    """Section 3: a copy of what can be cloned shows one moment: not a later
+    write without an earlier one, to where the copy had been already."""
+    pool.create("a", content="one")
+    pool.start("a")
+    new = pattern("two", BLOCK)
+    job = threading.Thread(target=elsewhere.clone,
+                           args=(pool.vol("a@live"), "b"))
+    with held_up(pool.daemon, tmp_path / "calls", "pwrite64", 1), \
+            open(pool.device("a@live"), "r+b", buffering=0) as machine:
+        job.start()
+        wait_for(elsewhere.files.leftovers, what="copy")
+        time.sleep(0.3)
+        for offset in (0, MIB - BLOCK):
+            os.pwrite(machine.fileno(), new, offset)
+        assert job.is_alive()
+        job.join()
+    data = elsewhere.read("b")
+    first, last = data[:BLOCK] == new, data[-BLOCK:] == new
+    assert first or not last, "torn"
 
 
 def test_pin_of_open_head_works(pool, writer):

@@ -315,6 +315,18 @@ testNextHeadTakesFactsOfSibling(void)
 }
 
 
+/* Whoever wrote the head may have used ids again: revisions that came after are not what a prune has left. */
+static void
+testNextHeadTakesNoPruneOfSibling(void)
+{
+    g_autoptr(virStorageRevFamily) family = familyWithHead(NULL);
+
+    addState(family, VIR_STORAGE_REV_NUMBERED, 1, NULL);
+    addState(family, VIR_STORAGE_REV_NUMBERED, 3, "1&g=4" OURS "&k=3&i=4&x=2");
+    expectNextHead(family, 1, NULL, 4, true, "1&g=2" OURS "&k=3&i=5");
+}
+
+
 /* Another tool's head began its generations anew; ids go on. The pin was made beside revision 6. */
 static void
 testNextHeadTakesFactsOfLargestNextId(void)
@@ -612,6 +624,7 @@ addNextHeadTests(void)
     g_test_add_func("/next-head/head-without-metadata", testNextHeadOfHeadWithoutMetadata);
     g_test_add_func("/next-head/without-head", testNextHeadWithoutHead);
     g_test_add_func("/next-head/takes-facts-of-sibling", testNextHeadTakesFactsOfSibling);
+    g_test_add_func("/next-head/takes-no-prune-of-sibling", testNextHeadTakesNoPruneOfSibling);
     g_test_add_func("/next-head/takes-facts-of-largest-next-id", testNextHeadTakesFactsOfLargestNextId);
     g_test_add_func("/next-head/takes-facts-of-largest-generation", testNextHeadTakesFactsOfLargestGeneration);
     g_test_add_func("/next-head/takes-facts-of-numbered-before-pin", testNextHeadTakesFactsOfNumberedBeforePin);

@@ -64,15 +64,13 @@ virStorageReflinkAdoptHead(virStorageReflinkSwitch *sw,
                            int *head)
 {
     g_auto(virStorageRevMeta) facts = { 0 };
-    const virStorageRevMeta *known = virStorageRevFamilyVolumeFacts(sw->family);
     const virStorageRevMeta *meta = &sw->family->head->meta;
 
     if (virStorageRevMetaIsOf(meta, sw->family->volume) && meta->nextId > 0)
         return 0;
 
     virStorageRevMetaInit(&facts);
-    if (known)
-        virStorageRevMetaCopyVolumeFacts(&facts, known);
+    virStorageRevFactsOfVolume(sw->family, &facts);
     if (virStorageReflinkRedefine(sw->ctx, sw->family, &facts) < 0)
         return -1;
 
@@ -433,9 +431,9 @@ virStorageReflinkHeadIsSettled(int head,
                                char **stamp)
 {
     struct stat sb;
-    gint64 now = g_get_real_time() / G_USEC_PER_SEC;
 
-    if (fstat(head, &sb) < 0 || sb.st_mtim.tv_sec + 2 > now)
+    if (fstat(head, &sb) < 0 ||
+        g_get_real_time() - (sb.st_mtim.tv_sec * G_USEC_PER_SEC + sb.st_mtim.tv_nsec / 1000) < 2 * G_USEC_PER_SEC)
         return false;
     *stamp = virStorageReflinkStamp(&sb, generation);
     return true;

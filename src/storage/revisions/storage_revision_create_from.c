@@ -11,11 +11,13 @@
 #include "storage_revision_driver.h"
 
 #include "storage_revision_checks.h"
+#include "storage_revision_facts.h"
 #include "storage_revision_pool.h"
 #include "storage_revision_worker.h"
 #include "viraccessapicheck.h"
 #include "viralloc.h"
 #include "virerror.h"
+#include "virfile.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -232,11 +234,8 @@ virStorageRevRedefineFacts(virStorageRevOperation *op,
                            virStorageRevVol *vol,
                            virStorageRevMeta *facts)
 {
-    const virStorageRevMeta *before = virStorageRevFamilyVolumeFacts(op->family);
-
     virStorageRevMetaInit(facts);
-    if (before)
-        virStorageRevMetaCopyVolumeFacts(facts, before);
+    virStorageRevFactsOfVolume(op->family, facts);
 
     if (vol->hasLifecycle) {
         facts->snapOnStart = vol->snapOnStart;
@@ -281,12 +280,86 @@ virStorageRevRunRedefine(virStorageRevOperation *op,
 }
 
 
-/* Another pool's volume, looked up anew since the pools were unlocked; @path is to be freed. */
+/* Another pool's volume while it is read. Of a pool of ours it is not the image itself, which may be in use, but what a
+ * download would read. */
+typedef struct _virStorageRevForeign virStorageRevForeign;
+struct _virStorageRevForeign {
+    char *path;
+
+    const virStorageRevOps *ops;   /* NULL: it is read where it lies */
+    virStorageRevContext *ctx;
+    virStorageRevFamily *family;
+    virStorageRevState *state;
+    int fd;
+    char *temporary;
+};
+
+
+static void
+virStorageRevForeignClear(virStorageRevForeign *foreign)
+{
+    VIR_FORCE_CLOSE(foreign->fd);
+    if (foreign->temporary)
+        virStorageRevWorkerTidy(foreign->ctx->uuid, foreign->temporary);
+    g_clear_pointer(&foreign->ctx, virStorageRevContextFree);
+    g_clear_pointer(&foreign->family, virObjectUnref);
+    VIR_FREE(foreign->temporary);
+    VIR_FREE(foreign->path);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virStorageRevForeign, virStorageRevForeignClear);
+
+
+/* Called with the pools locked. */
+static int
+virStorageRevForeignFind(virStorageRevForeign *foreign,
+                         virStorageRevOperation *op,
+                         virStorageRevRequest *request)
+{
+    virStoragePoolDef *pool = virStoragePoolObjGetDef(op->sourceObj);
+    g_auto(virStorageRevName) name = { 0 };
+    virStorageRevFamily *family;
+
+    if (!virStorageRevPoolTypeIs(pool->type) || !virStorageRevOpsForType(pool->type)->openForDownload)
+        return 0;
+
+    if (virStorageRevNameParse(request->sourceText, &name) < 0)
+        return -1;
+    family = virStorageRevPoolFind(op->sourceObj, name.volume);
+    if (!(foreign->state = virStorageRevCheckSource(family, &name)))
+        return -1;
+
+    foreign->family = virObjectRef(family);
+    foreign->ops = virStorageRevOpsForType(pool->type);
+    foreign->ctx = virStorageRevContextNew(pool);
+    return 0;
+}
+
+
+/* Called with the pools unlocked, and the source's lock held. */
+static int
+virStorageRevForeignOpen(virStorageRevForeign *foreign,
+                         virStorageRevSource *source)
+{
+    if (!foreign->ops)
+        return 0;
+
+    foreign->fd = foreign->ops->openForDownload(foreign->ctx, foreign->family, foreign->state, &foreign->temporary);
+    if (foreign->fd < 0)
+        return -1;
+
+    g_free(foreign->path);
+    source->path = foreign->path = g_strdup_printf("/proc/self/fd/%d", foreign->fd);
+    return 0;
+}
+
+
+/* Another pool's volume, looked up anew since the pools were unlocked. */
 static virStorageVolDef *
 virStorageRevForeignSource(virStorageRevOperation *op,
                            virStorageRevRequest *request,
                            virStorageRevSource *source,
-                           char **path)
+                           virStorageRevForeign *foreign)
 {
     virStorageVolDef *def = virStorageVolDefFindByName(op->sourceObj, request->sourceText);
 
@@ -310,7 +383,7 @@ virStorageRevForeignSource(virStorageRevOperation *op,
     }
 
     source->name = request->sourceText;
-    source->path = *path = g_strdup(def->target.path);
+    source->path = foreign->path = g_strdup(def->target.path);
     source->capacity = def->target.capacity;
     if (def->type == VIR_STORAGE_VOL_DIR) {
         source->format = VIR_STORAGE_FILE_DIR;
@@ -391,23 +464,25 @@ virStorageRevRunCopy(virStorageRevOperation *op,
                      virStorageRevRequest *request)
 {
     virStorageRevSource source = { 0 };
-    g_autofree char *path = NULL;
-    virStorageVolDef *sourceDef = virStorageRevForeignSource(op, request, &source, &path);
+    g_auto(virStorageRevForeign) foreign = { .fd = -1 };
+    virStorageVolDef *sourceDef = virStorageRevForeignSource(op, request, &source, &foreign);
     virStorageVolDef *building;
     bool stage = request->action == VIR_STORAGE_REV_ACTION_STAGE;
     int ret;
 
-    if (!sourceDef || virStorageRevCheckFormat(request->def, source.format, source.name) < 0)
+    if (!sourceDef || virStorageRevForeignFind(&foreign, op, request) < 0 ||
+        virStorageRevCheckFormat(request->def, source.format, source.name) < 0)
         return -1;
     if (!(building = virStorageRevShowBuilding(op, request, &source)))
         return -1;
 
     sourceDef->in_use++;
     virStorageRevOperationUnlock(op);
-    if (stage)
-        ret = op->ops->stage(op->ctx, op->family, &source);
-    else
-        ret = op->ops->clone(op->ctx, op->family, &source, request->def);
+    ret = virStorageRevForeignOpen(&foreign, &source);
+    if (ret == 0) {
+        ret = stage ? op->ops->stage(op->ctx, op->family, &source) :
+            op->ops->clone(op->ctx, op->family, &source, request->def);
+    }
     virStorageRevOperationLock(op, ret);
     sourceDef->in_use--;
 

@@ -53,6 +53,28 @@ virStorageRevFactsNewHead(const char *volume,
 
 
 /**
+ * virStorageRevFactsOfVolume:
+ * @family: volume
+ * @meta: given what the volume is, if that is known
+ *
+ * What an earlier prune had to remove, the head alone can say: where facts come from a sibling, another tool has written
+ * the head, and may have used ids again.
+ */
+void
+virStorageRevFactsOfVolume(virStorageRevFamily *family,
+                           virStorageRevMeta *meta)
+{
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+
+    if (!facts)
+        return;
+    virStorageRevMetaCopyVolumeFacts(meta, facts);
+    if (!family->head || facts != &family->head->meta)
+        meta->pruneUpTo = 0;
+}
+
+
+/**
  * virStorageRevFactsLive:
  * @family: volume with a head
  * @source: what its live copy is made of, or NULL for its own head
@@ -104,15 +126,13 @@ virStorageRevFactsNextHead(virStorageRevContext *ctx,
                            bool prunes,
                            virStorageRevMeta *meta)
 {
-    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
     int keep = virStorageRevKeepOf(ctx, family);
 
     if (content)
         virStorageRevMetaCopy(meta, content);
     virStorageRevMetaDropVolumeFacts(meta);
     virStorageRevMetaDropMarks(meta);
-    if (facts)
-        virStorageRevMetaCopyVolumeFacts(meta, facts);
+    virStorageRevFactsOfVolume(family, meta);
     if (!meta->volumeHash)
         meta->volumeHash = virStorageRevMetaHash(family->volume);
 
@@ -159,15 +179,12 @@ virStorageRevFactsToRemember(virStorageRevFamily *family,
                              const virStorageRevState *revision,
                              virStorageRevMeta *facts)
 {
-    const virStorageRevMeta *now = virStorageRevFamilyVolumeFacts(family);
-
     virStorageRevMetaInit(facts);
     if (!family->head || revision->kind != VIR_STORAGE_REV_NUMBERED || revision->legacy ||
         (virStorageRevMetaIsOf(&family->head->meta, family->volume) && family->head->meta.nextId > revision->id))
         return false;
 
-    if (now)
-        virStorageRevMetaCopyVolumeFacts(facts, now);
+    virStorageRevFactsOfVolume(family, facts);
     return true;
 }
 

@@ -19,6 +19,10 @@ virStorageRevFactsNewHead(const char *volume,
                           virStorageRevMeta *meta);
 
 void
+virStorageRevFactsOfVolume(virStorageRevFamily *family,
+                           virStorageRevMeta *meta);
+
+void
 virStorageRevFactsLive(virStorageRevFamily *family,
                        const virStorageRevSource *source,
                        virStorageRevMeta *meta);
