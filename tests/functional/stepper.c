@@ -3,7 +3,8 @@
  * Watches the system calls with which a process changes files below one
  * directory. Each such call is a step. Before a step runs, the image of the
  * file system can be copied (what a kill or a loss of power would leave), the
- * process can be killed, or the call can be made to fail.
+ * process can be killed, or the call can be made to fail. Steps of the
+ * programs that it starts count as well; they live on when it is killed.
  *
  * strace can kill and fail as well, but it counts per thread and cannot tell
  * one directory from another; and it cannot copy an image.
@@ -155,12 +156,12 @@ static bool below(const char *path)
     return !strncmp(path, directory, n) && (!path[n] || path[n] == '/' || path[n] == ' ');
 }
 
-static bool fd_path(int fd, char *to, size_t n)
+static bool fd_path(pid_t tid, int fd, char *to, size_t n)
 {
     char link[64];
     ssize_t got;
 
-    snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int)target, fd);
+    snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int)tid, fd);
     if ((got = readlink(link, to, n - 1)) < 0)
         return false;
     to[got] = 0;
@@ -176,10 +177,10 @@ static bool at_path(pid_t tid, int dirfd, unsigned long long name, char *to, siz
     if (!name || !read_string(tid, name, path, sizeof(path)))
         path[0] = 0;
     if (path[0] && !strncmp(path, self, sizeof(self) - 1))
-        return fd_path(atoi(path + sizeof(self) - 1), to, n);
+        return fd_path(tid, atoi(path + sizeof(self) - 1), to, n);
     if (path[0] == '/')
         return snprintf(to, n, "%s", path) < (int)n;
-    if (dirfd == AT_FDCWD || !fd_path(dirfd, dir, sizeof(dir)))
+    if (dirfd == AT_FDCWD || !fd_path(tid, dirfd, dir, sizeof(dir)))
         return false;
     return snprintf(to, n, path[0] ? "%s/%s" : "%s", dir, path) < (int)n;
 }
@@ -229,9 +230,9 @@ static bool is_step(pid_t tid, const struct call *call, const uint64_t *args, ch
             return false;
         /* fall through */
     case FD:
-        return fd_path(args[0], path, n) && below(path);
+        return fd_path(tid, args[0], path, n) && below(path);
     case FD2:
-        return fd_path(args[2], path, n) && below(path);
+        return fd_path(tid, args[2], path, n) && below(path);
     case PATH2:
         if (at_path(tid, AT_FDCWD, args[1], path, n) && below(path))
             return true;
@@ -342,6 +343,7 @@ static void on_syscall(pid_t tid)
 
 static void attach(void)
 {
+    static const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK;
     char tasks[64];
     bool more = true;
 
@@ -356,7 +358,7 @@ static void attach(void)
             pid_t tid = atoi(entry->d_name);
             if (tid <= 0)
                 continue;
-            if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACECLONE | PTRACE_O_TRACESYSGOOD) == 0) {
+            if (ptrace(PTRACE_SEIZE, tid, 0, options) == 0) {
                 ptrace(PTRACE_INTERRUPT, tid, 0, 0);
                 more = true;
             } else if (errno != EPERM && errno != ESRCH) {
