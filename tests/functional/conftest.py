@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Fixtures: a daemon, storage that can clone, a fresh pool per test."""
 
-import errno
 import itertools
 import os
 import signal
@@ -21,12 +20,11 @@ from filesystems import MIB, Workspace
 from fsplaces import ONE_FILE_SYSTEM
 from homes import HOMES
 from lvmspy import LvmSpy
+from operations import USUAL
 from users import USERS, WRITERS
 from volumegroup import VolumeGroup
 
 NUMBERS = itertools.count(1)
-# The other states that a kill leaves are those of test_state_left_by_a_kill.
-USUALLY_KILLED = ("commit-prune", "upload", "revert", "delete-pinned")
 TEST_SECONDS = int(os.environ.get("REFLINK_TEST_SECONDS", "180"))
 
 
@@ -54,29 +52,15 @@ def pytest_configure(config):
     config.pluginmanager.import_plugin("fsplugin")
 
 
-def is_repetition(item):
-    """What another test or the other file system covers; long to run."""
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    if "rig" not in params:
-        return False
-    if item.originalname == "test_daemon_killed":
-        # test_state_left_by_a_kill has the other states on both.
-        return (params["rig"] == "btrfs"
-                and params["name"] not in ("commit-prune", "upload"))
-    if item.originalname == "test_failing_call":
-        return (params["rig"] == "btrfs") == (params["number"] == errno.EIO)
-    return False
-
-
 def is_long(item):
     """What adds little to the rest, and takes minutes."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
     if item.get_closest_marker("long"):
         return True
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    if item.originalname == "test_daemon_killed" and "rig" in params:
-        return params["name"] not in USUALLY_KILLED
-    return params.get("rig") == "btrfs" and item.originalname in (
-        "test_failing_call", "test_state_left_by_a_kill")
+    if "rig" not in params or item.originalname not in USUAL:
+        return False
+    usual = USUAL[item.originalname].get(params["rig"], ())
+    return params["name"] not in usual
 
 
 def pytest_generate_tests(metafunc):
@@ -104,7 +88,7 @@ def pytest_collection_modifyitems(config, items):
         if is_long(item):
             item.add_marker("long")
     long = config.getoption("long")
-    unwanted = [item for item in items if item in unfit or is_repetition(item)
+    unwanted = [item for item in items if item in unfit
                 or not long and item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=unwanted)
     items[:] = [item for item in items if item not in unwanted]

@@ -224,3 +224,14 @@ OPERATIONS = [
 
 BY_NAME = {o.name: o for o in OPERATIONS}
 NAMES = [o.name for o in OPERATIONS]
+
+# Where the usual run has which; all others are much the same, and for --long.
+USUAL = {
+    "test_loss_of_power": {"xfs": NAMES, "btrfs": NAMES},
+    "test_state_left_by_a_kill": {"xfs": NAMES},
+    # test_state_left_by_a_kill has the states that the others leave.
+    "test_daemon_killed": {
+        "xfs": ["commit-prune", "upload", "revert", "delete-pinned"],
+        "btrfs": ["commit-prune", "upload"]},
+    "test_failing_call": {"xfs": NAMES},
+}

@@ -47,8 +47,9 @@ def check_fault(pool, operation, before, after, at, problem):
 
 @pytest.mark.crash
 @pytest.mark.timeout_seconds(300)
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC],
-                         ids=["EIO", "ENOSPC"])
+@pytest.mark.parametrize("number", [
+    pytest.param(errno.EIO, id="EIO"),
+    pytest.param(errno.ENOSPC, id="ENOSPC", marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", NAMES)
 def test_failing_call(rig, name, number):
     """Section 6: an error at any step: reported, nothing lost."""
