@@ -20,7 +20,7 @@ from filesystems import MIB, Workspace
 from fsplaces import ONE_FILE_SYSTEM
 from homes import HOMES
 from lvmspy import LvmSpy
-from operations import USUAL
+from operations import CLONING, KINDS, USUAL, fits
 from users import USERS, WRITERS
 from volumegroup import VolumeGroup
 
@@ -52,15 +52,29 @@ def pytest_configure(config):
     config.pluginmanager.import_plugin("fsplugin")
 
 
+def parameters(item):
+    """The values that a test runs with."""
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def is_unfit(item):
+    """An operation that is the same on that file system as on others."""
+    params = parameters(item)
+    return ("rig" in params and "name" in params
+            and not fits(params["rig"], params["name"]))
+
+
 def is_long(item):
     """What adds little to the rest, and takes minutes."""
-    params = item.callspec.params if hasattr(item, "callspec") else {}
+    params = parameters(item)
     if item.get_closest_marker("long"):
         return True
-    if "rig" not in params or item.originalname not in USUAL:
+    if "rig" not in params:
         return False
-    usual = USUAL[item.originalname].get(params["rig"], ())
-    return params["name"] not in usual
+    if item.originalname in USUAL:
+        usual = USUAL[item.originalname].get(params["rig"], ())
+        return params["name"] not in usual
+    return params["rig"] not in CLONING
 
 
 def pytest_generate_tests(metafunc):
@@ -88,7 +102,7 @@ def pytest_collection_modifyitems(config, items):
         if is_long(item):
             item.add_marker("long")
     long = config.getoption("long")
-    unwanted = [item for item in items if item in unfit
+    unwanted = [item for item in items if item in unfit or is_unfit(item)
                 or not long and item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=unwanted)
     items[:] = [item for item in items if item not in unwanted]
@@ -163,7 +177,7 @@ def stepper(workspace):
     return build_stepper(workspace.path)
 
 
-@pytest.fixture(scope="session", params=["xfs", "btrfs"])
+@pytest.fixture(scope="session", params=KINDS)
 def rig(request, workspace, daemon, stepper):
     """A file system whose every state can be looked at."""
     a_rig = Rig(workspace, daemon, request.param, stepper)

@@ -115,7 +115,8 @@ class Rig:
     def pool(self):
         """The pool in the mounted file system, not started."""
         pool = ReflinkPool(self.daemon, None, name=f"rig-{self.kind}",
-                           path=os.path.join(self.where, "p"), keep=2)
+                           path=os.path.join(self.where, "p"), keep=2,
+                           required="no" if self.kind == "ext4" else None)
         pool.define()
         return pool
 

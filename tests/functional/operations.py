@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Every operation that changes a pool, as crash and fault tests run it."""
 
+import os
+import time
+
 import libvirt
 
-from pools import MIB, pattern, snapshot_of, volume_xml
+from filesystems import run
+from pools import MIB, VOLATILE, pattern, snapshot_of, volume_xml
 from streams import upload
+from users import loop
 
 WITH_PINS = libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS
 SHRINK = libvirt.VIR_STORAGE_VOL_RESIZE_SHRINK
+
+
+CLONING = ("xfs", "btrfs")
+# On the last, a pool makes copies instead of clones.
+KINDS = (*CLONING, "ext4")
 
 
 class Operation:
@@ -49,7 +59,14 @@ class Operation:
         assert pool.files.at_rest() == []
 
 
-class UnsyncedCommit(Operation):
+class InPlace(Operation):
+    """One that writes what others see: a crash leaves any part of it."""
+
+    def complete(self, seen, before, after):
+        return seen == after
+
+
+class UnsyncedCommit(InPlace):
     """Until the commit, the live copy is as far on disk as it happens to be."""
 
     @staticmethod
@@ -61,8 +78,19 @@ class UnsyncedCommit(Operation):
             "a@live" in seen
             and self._without_live(seen) == self._without_live(before))
 
-    def complete(self, seen, before, after):
-        return seen == after
+
+class Precaching(Operation):
+    """One after which the next live copy is cloned ahead."""
+
+    @staticmethod
+    def use(pool):
+        """The precache, if there is one, is what a start would make."""
+        if not pool.has("a@live"):
+            content = pool.read("a")
+            pool.start("a")
+            assert pool.read("a@live") == content
+            pool.discard("a")
+        Operation.use(pool)
 
 
 def one(pool, **options):
@@ -134,6 +162,66 @@ def commit_unsynced(pool):
     pool.commit("a")
 
 
+def unwritten(pool):
+    """A live copy, so old that the head of it is, that nobody wrote to."""
+    two(pool)
+    pool.age("a")
+    pool.refresh()
+    pool.start("a")
+
+
+def volatile(pool):
+    """A volume that is blank at every start, beside another."""
+    two(pool)
+    pool.create("v", lifecycle=VOLATILE)
+
+
+def qcow2(pool):
+    """A written volume of the format qcow2, beside another."""
+    one(pool)
+    pool.create("q", 4 * MIB, fmt="qcow2")
+    run("qemu-io", "-f", "qcow2", "-c", "write -q -P 7 0 128k", "-c", "flush",
+        pool.device("q"))
+    pool.refresh()
+
+
+# What Qubes, or somebody with cp, left: files without metadata.
+
+
+def adopted(pool):
+    """A head and an older revision."""
+    pool.files.put(pool.files.head("a"), pattern("one"))
+    pool.files.put(pool.files.new_revision("a", 3), pattern("three"))
+    pool.refresh()
+
+
+def adopted_running(pool):
+    """A head, an older revision and a live copy."""
+    pool.files.put(pool.files.live("a"), pattern("live"))
+    adopted(pool)
+
+
+def lone(pool):
+    """A live copy without a head."""
+    pool.files.put(pool.files.live("a"), pattern("live"))
+    pool.refresh()
+
+
+def linked(pool):
+    """A head that is another one's inode."""
+    pool.files.put(pool.files.head("x"), pattern("template"))
+    os.link(pool.files.head("x"), pool.files.head("a"))
+    pool.refresh()
+
+
+def linked_running(pool):
+    """The same, with a live copy."""
+    pool.files.put(pool.files.live("a"), pattern("live"))
+    linked(pool)
+
+
+
+
 def first(pool):
     return pool.revisions("a")[0]
 
@@ -152,6 +240,27 @@ def partly_deleted(seen, before, after):
         return False
     return all(before.get(k) == v for k, v in seen.items()) and (
         seen["a"] == before["a"])
+
+
+def regenerated(seen, before, after):
+    """The old size with the new generation, which goes ahead of it."""
+    return seen == {**before, "a facts": after["a facts"]}
+
+
+def partly_written(seen, before, _):
+    """Anything in the live copy; all else as it was."""
+    return {**seen, "a@live": None} == {**before, "a@live": None}
+
+
+def renumbered(seen, before, after):
+    """The old state with the new volume facts, which go ahead of a switch."""
+    return without_facts(seen) == without_facts(before) and all(
+        value in (before[name], after[name]) for name, value in seen.items()
+        if name.endswith(" facts"))
+
+
+def without_facts(seen):
+    return {k: v for k, v in seen.items() if not k.endswith(" facts")}
 
 
 def other_pool_volume(pool):
@@ -179,7 +288,27 @@ def copy_far(pool):
     pool.create_from(other_pool_volume(pool), "b", xml=volume_xml("b"))
 
 
-OPERATIONS = [
+def stage_far(pool):
+    pool.create_from(other_pool_volume(pool), "a@live",
+                     xml=volume_xml("a@live"))
+
+
+def grow_in_place(pool):
+    """Grow a head that a loop device has open, which keeps its inode."""
+    with loop(pool.files.head("a")):
+        pool.vol("a").resize(2 * MIB, 0)
+
+
+def commit_and_precache(pool, seconds=4):
+    """Commit, and wait for the precache, or for the end of the daemon."""
+    pool.commit("a")
+    end = time.monotonic() + seconds
+    while (time.monotonic() < end and pool.daemon.alive()
+           and not pool.files.exists(pool.files.precache("a"))):
+        time.sleep(0.02)
+
+
+COMMON = [
     Operation("create", one, lambda p: p.create("b")),
     Operation("create-preallocated", one,
               lambda p: p.create("b", allocation=MIB)),
@@ -222,16 +351,69 @@ OPERATIONS = [
     Operation("copy-between-pools", one, copy_far),
 ]
 
+# What only an image in a directory can be, and what takes other ways to the
+# same switch.
+SPECIAL = [
+    Operation("start-volatile", volatile, lambda p: p.start("v")),
+    Operation("stage-far", two, stage_far),
+    Operation("commit-unwritten", unwritten, lambda p: p.commit("a")),
+    Precaching("precache", unwritten, commit_and_precache),
+    Operation("commit-lone", lone, lambda p: p.commit("a")),
+    Operation("commit-adopted", adopted_running, lambda p: p.commit("a"),
+              renumbered),
+    Operation("commit-linked", linked_running, lambda p: p.commit("a"),
+              renumbered),
+    Operation("revert-adopted", adopted, lambda p: p.revert("a", 3),
+              renumbered),
+    Operation("redefine-linked", linked, lambda p: p.redefine("a", keep=4)),
+    Operation("grow-linked", linked, lambda p: p.vol("a").resize(2 * MIB, 0)),
+    Operation("grow-in-place", two, grow_in_place, regenerated),
+    InPlace("upload-live", running,
+            lambda p: upload(p, "a@live", pattern("sent")), partly_written),
+    Operation("wipe-qcow2", qcow2, lambda p: p.vol("q").wipe(0)),
+    Operation("grow-qcow2", qcow2,
+              lambda p: p.vol("q").resize(8 * MIB, 0)),
+]
+
+OPERATIONS = COMMON + SPECIAL
 BY_NAME = {o.name: o for o in OPERATIONS}
 NAMES = [o.name for o in OPERATIONS]
 
+# What has other steps in a pool without clones: copies, or changes in place.
+IN_PLACE = ("grow", "shrink", "grow-linked")
+COPYING = ("create-snapshot", "clone", "clone-larger", "start",
+           "start-snapshot", "stage", "commit-prune", "commit-unwritten",
+           "revert", "pin", "upload", "redefine-linked", *IN_PLACE)
+
+
+def fits(kind, name):
+    """Whether the operation is worth a run on that file system."""
+    return kind in CLONING or name in COPYING
+
+
+def operation_on(kind, name):
+    """The operation, with what a crash may leave on that file system."""
+    operation = BY_NAME[name]
+    if kind in CLONING or name not in IN_PLACE:
+        return operation
+    return Operation(name, operation.prepare, operation.run, regenerated)
+
+
 # Where the usual run has which; all others are much the same, and for --long.
 USUAL = {
-    "test_loss_of_power": {"xfs": NAMES, "btrfs": NAMES},
-    "test_state_left_by_a_kill": {"xfs": NAMES},
+    "test_loss_of_power": {
+        "xfs": [o.name for o in COMMON] + [
+            "start-volatile", "stage-far", "commit-unwritten", "precache",
+            "commit-lone", "commit-linked", "grow-linked", "grow-in-place",
+            "upload-live", "grow-qcow2"],
+        "btrfs": [o.name for o in COMMON],
+        "ext4": ["commit-prune"]},
+    "test_state_left_by_a_kill": {"xfs": [o.name for o in COMMON]},
     # test_state_left_by_a_kill has the states that the others leave.
     "test_daemon_killed": {
         "xfs": ["commit-prune", "upload", "revert", "delete-pinned"],
         "btrfs": ["commit-prune", "upload"]},
-    "test_failing_call": {"xfs": NAMES},
+    "test_failing_call": {
+        "xfs": [o.name for o in COMMON] + [
+            "commit-linked", "grow-in-place", "upload-live"]},
 }

@@ -8,7 +8,7 @@ import pytest
 
 from crashrig import (check, check_images, differences, killed_at,
                       killed_everywhere, result_of, view)
-from operations import BY_NAME, NAMES
+from operations import BY_NAME, NAMES, operation_on
 from pools import pattern
 
 pytestmark = pytest.mark.crash
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.crash
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_of_power(rig, name):
     """Section 6: loss of power at any step: head old or new, complete."""
-    operation = BY_NAME[name]
+    operation = operation_on(rig.kind, name)
     before, after, final, images = rig.collect(operation, power=True)
     assert images, "no steps were seen"
     failures = check_images(rig, operation, images, before, after)
@@ -35,7 +35,7 @@ def test_loss_of_power(rig, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_state_left_by_a_kill(rig, name):
     """Section 6: the files as a kill at any step leaves them."""
-    operation = BY_NAME[name]
+    operation = operation_on(rig.kind, name)
     before, after, _, images = rig.collect(operation, power=False)
     assert images, "no steps were seen"
     failures = check_images(rig, operation, images, before, after)
@@ -47,7 +47,7 @@ def test_state_left_by_a_kill(rig, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_daemon_killed(rig, name):
     """Section 6: kill -9 at every step, a new daemon, a pool start."""
-    operation = BY_NAME[name]
+    operation = operation_on(rig.kind, name)
     step, failures = killed_everywhere(rig, operation)
     assert step > 1, "no steps were seen"
     assert not failures, "\n".join(failures)

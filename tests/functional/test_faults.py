@@ -10,7 +10,7 @@ import pytest
 from crashrig import (MOST_STEPS, Stepper, check, differences, result_of,
                       view)
 from filesystems import run
-from operations import BY_NAME, NAMES
+from operations import NAMES, operation_on
 from pools import MIB, pattern, refused
 from streams import upload
 
@@ -53,7 +53,7 @@ def check_fault(pool, operation, before, after, at, problem):
 @pytest.mark.parametrize("name", NAMES)
 def test_failing_call(rig, name, number):
     """Section 6: an error at any step: reported, nothing lost."""
-    operation = BY_NAME[name]
+    operation = operation_on(rig.kind, name)
     image, before, after = result_of(rig, operation)
     failures = []
     for step in range(1, MOST_STEPS):

@@ -8,7 +8,7 @@ import pytest
 
 from crashrig import differences, view
 from disks import Disks
-from operations import BY_NAME, Operation
+from operations import BY_NAME, Operation, regenerated
 from pools import pattern, usually
 from thincrash import MOST_PROCESSES, ThinRig, by_content
 
@@ -33,12 +33,6 @@ USUAL = {"test_daemon_killed": ("revert",),
 def operations(test, names=tuple(NAMES)):
     """All of them, most of them marked as slow."""
     return usually(USUAL[test], [n for n in names if n not in USUAL[test]])
-
-
-def regenerated(seen, before, after):
-    """The old size with the new generation, which goes ahead of it."""
-    facts = "a facts"
-    return seen == {**before, facts: after[facts]}
 
 
 def named(name):
