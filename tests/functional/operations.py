@@ -185,6 +185,17 @@ def qcow2(pool):
     pool.refresh()
 
 
+def mixed(pool):
+    """Volumes in all states, one with more revisions than the pool keeps."""
+    two(pool, keep=9)
+    pool.cycle("a", "four")
+    pool.cycle("a", "five")
+    pool.pin("a", "w")
+    pool.start("a")
+    pool.create("x", 2 * MIB, content="x")
+    pool.create("d/n", content="n")
+
+
 # What Qubes, or somebody with cp, left: files without metadata.
 
 
@@ -375,9 +386,18 @@ SPECIAL = [
               lambda p: p.vol("q").resize(8 * MIB, 0)),
 ]
 
+# They change nothing where nothing is to be cleaned up.
+REFRESHING = [
+    Operation("refresh", mixed, lambda p: p.refresh()),
+    Operation("restart", mixed, lambda p: p.restart()),
+]
+
 OPERATIONS = COMMON + SPECIAL
-BY_NAME = {o.name: o for o in OPERATIONS}
+BY_NAME = {o.name: o for o in OPERATIONS + REFRESHING}
 NAMES = [o.name for o in OPERATIONS]
+REFRESHES = [o.name for o in REFRESHING]
+READING = ["commit", "start", "start-precached", "commit-linked", "revert",
+           "upload", "clone", "delete-pinned"]
 
 # What has other steps in a pool without clones: copies, or changes in place.
 IN_PLACE = ("grow", "shrink", "grow-linked")
@@ -416,4 +436,8 @@ USUAL = {
     "test_failing_call": {
         "xfs": [o.name for o in COMMON] + [
             "commit-linked", "grow-in-place", "upload-live"]},
+    "test_failing_read": {"xfs": ["commit", "start"]},
+    "test_failing_read_of_a_refresh": {"xfs": ["refresh"]},
+    "test_killed_removal_of_leftovers": {
+        "xfs": ["staging", "unfinished-switch"]},
 }

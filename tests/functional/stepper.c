@@ -10,10 +10,11 @@
  * one directory from another; and it cannot copy an image.
  *
  *   stepper -p PID -d DIR [-r REPORT] [-i IMAGE -o FOLDER [-s]]
- *           [-k STEP] [-e STEP:ERRNO]
+ *           [-k STEP] [-e STEP:ERRNO] [-R]
  *
  * -s writes the file system out before each copy, so that the copy holds what
  * a kill of the process leaves; without it, what a loss of power leaves.
+ * -R makes the calls that only read the steps, instead of those that change.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -21,6 +22,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/btrfs.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <signal.h>
@@ -45,11 +47,15 @@
 
 enum shape { FD, FD2, PATH, PATH2, AT, ATAT, LINKAT, OPENAT, OPENAT2, IOCTL };
 
-static const struct call {
+struct call {
     long number;
     const char *name;
     enum shape shape;
-} calls[] = {
+};
+
+#define END { -1, NULL, FD }
+
+static const struct call changing[] = {
 #ifdef SYS_link
     { SYS_link, "link", PATH2 },
     { SYS_unlink, "unlink", PATH },
@@ -99,12 +105,47 @@ static const struct call {
     { SYS_openat, "openat", OPENAT },
     { SYS_openat2, "openat2", OPENAT2 },
     { SYS_ioctl, "ioctl", IOCTL },
+    END
+}, reading[] = {
+#ifdef SYS_stat
+    { SYS_stat, "stat", PATH },
+    { SYS_lstat, "lstat", PATH },
+    { SYS_access, "access", PATH },
+    { SYS_readlink, "readlink", PATH },
+#endif
+    { SYS_getxattr, "getxattr", PATH },
+    { SYS_lgetxattr, "lgetxattr", PATH },
+    { SYS_listxattr, "listxattr", PATH },
+    { SYS_llistxattr, "llistxattr", PATH },
+    { SYS_statfs, "statfs", PATH },
+#ifdef SYS_newfstatat
+    { SYS_newfstatat, "newfstatat", AT },
+#endif
+    { SYS_statx, "statx", AT },
+    { SYS_faccessat, "faccessat", AT },
+    { SYS_faccessat2, "faccessat2", AT },
+    { SYS_readlinkat, "readlinkat", AT },
+    { SYS_fstat, "fstat", FD },
+    { SYS_fstatfs, "fstatfs", FD },
+    { SYS_fgetxattr, "fgetxattr", FD },
+    { SYS_flistxattr, "flistxattr", FD },
+    { SYS_getdents64, "getdents64", FD },
+    { SYS_lseek, "lseek", FD },
+    { SYS_read, "read", FD },
+    { SYS_pread64, "pread64", FD },
+    { SYS_readv, "readv", FD },
+    { SYS_preadv, "preadv", FD },
+    { SYS_openat, "openat", OPENAT },
+    { SYS_openat2, "openat2", OPENAT2 },
+    { SYS_ioctl, "ioctl", IOCTL },
+    END
 };
 
 #define MAX_THREADS 4096
 
 static struct { pid_t tid; int error; } threads[MAX_THREADS];
 static const char *directory, *image, *folder;
+static const struct call *calls = changing;
 static bool write_out;
 static long kill_step, fail_step, steps;
 static int fail_error;
@@ -221,12 +262,27 @@ static bool ioctl_changes(uint64_t request)
     }
 }
 
-/* Whether the call changes something below the directory; path says where. */
+static bool ioctl_reads(uint64_t request)
+{
+    switch (request) {
+    case FS_IOC_FIEMAP:
+    case FS_IOC_GETFLAGS:
+    case FS_IOC_FSGETXATTR:
+    case BTRFS_IOC_TREE_SEARCH:
+    case BTRFS_IOC_TREE_SEARCH_V2:
+    case BTRFS_IOC_SUBVOL_GETFLAGS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether the call changes, or reads, something below the directory; path says where. */
 static bool is_step(pid_t tid, const struct call *call, const uint64_t *args, char *path, size_t n)
 {
     switch (call->shape) {
     case IOCTL:
-        if (!ioctl_changes(args[1]))
+        if (calls == reading ? !ioctl_reads(args[1]) : !ioctl_changes(args[1]))
             return false;
         /* fall through */
     case FD:
@@ -249,7 +305,8 @@ static bool is_step(pid_t tid, const struct call *call, const uint64_t *args, ch
         return at_path(tid, args[1], args[2], path, n) && below(path);
     case OPENAT:
     case OPENAT2:
-        return opens_for_change(tid, call, args) && at_path(tid, args[0], args[1], path, n) && below(path);
+        return opens_for_change(tid, call, args) == (calls == changing) &&
+            at_path(tid, args[0], args[1], path, n) && below(path);
     }
     return false;
 }
@@ -278,7 +335,7 @@ static void on_entry(pid_t tid, const struct __ptrace_syscall_info *info)
     char path[PATH_MAX * 2];
     const struct call *call = NULL;
 
-    for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+    for (size_t i = 0; calls[i].name; i++) {
         if ((uint64_t)calls[i].number == info->entry.nr)
             call = &calls[i];
     }
@@ -398,7 +455,7 @@ int main(int argc, char **argv)
     struct sigaction act = { .sa_handler = on_term };
     int opt;
 
-    while ((opt = getopt(argc, argv, "p:d:r:i:o:sk:e:")) != -1) {
+    while ((opt = getopt(argc, argv, "p:d:r:i:o:sk:e:R")) != -1) {
         switch (opt) {
         case 'p': target = atoi(optarg); break;
         case 'd': directory = optarg; break;
@@ -406,6 +463,7 @@ int main(int argc, char **argv)
         case 'i': image = optarg; break;
         case 'o': folder = optarg; break;
         case 's': write_out = true; break;
+        case 'R': calls = reading; break;
         case 'k': kill_step = atol(optarg); break;
         case 'e':
             if (sscanf(optarg, "%ld:%d", &fail_step, &fail_error) == 2)

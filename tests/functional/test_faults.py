@@ -3,6 +3,7 @@
 
 import errno
 import os
+import re
 
 import libvirt
 import pytest
@@ -10,16 +11,16 @@ import pytest
 from crashrig import (MOST_STEPS, Stepper, check, differences, result_of,
                       view)
 from filesystems import run
-from operations import NAMES, operation_on
+from operations import BY_NAME, NAMES, READING, REFRESHES, operation_on
 from pools import MIB, pattern, refused
 from streams import upload
 
 
-def fails_at(rig, operation, image, step, number):
+def fails_at(rig, operation, image, step, number, *options):
     """Run it with one failing call; (pool, step or None, error or None)."""
     pool = rig.load(image)
     problem = None
-    with Stepper(rig, "-e", f"{step}:{number}") as tracer:
+    with Stepper(rig, "-e", f"{step}:{number}", *options) as tracer:
         try:
             operation.run(pool)
         except libvirt.libvirtError as error:
@@ -45,6 +46,39 @@ def check_fault(pool, operation, before, after, at, problem):
     check(pool, operation, before, after, at)
 
 
+def check_failed_refresh(pool, operation, before, after, at, problem):
+    """Only what could not be read is missing, until the next refresh."""
+    if problem is None:
+        seen = view(pool)
+        lost = {re.split("[@ ]", name)[0] for name in set(before) - set(seen)}
+        other = {name for name in differences(seen, before) if name in seen}
+        assert len(lost) <= 1, lost
+        assert other <= {name + " facts" for name in lost}, other
+    else:
+        assert at.split(" ", 1)[1] == pool.path, problem
+    pool.begin()
+    check(pool, operation, before, after, at)
+
+
+def fails_everywhere(rig, operation, number, check_one, *options):
+    """Run it with each of its calls failing in turn; the failures."""
+    image, before, after = result_of(rig, operation)
+    failures = []
+    for step in range(1, MOST_STEPS):
+        pool, at, problem = fails_at(rig, operation, image, step, number,
+                                     *options)
+        if at is None:
+            break
+        try:
+            check_one(pool, operation, before, after, at, problem)
+        except (AssertionError, OSError, libvirt.libvirtError) as error:
+            failures.append(f"step {step} ({at}; told: {problem}): {error}")
+            rig.daemon.ensure()
+    rig.unload()
+    assert step > 1, "no steps were seen"
+    return failures
+
+
 @pytest.mark.crash
 @pytest.mark.timeout_seconds(300)
 @pytest.mark.parametrize("number", [
@@ -53,20 +87,29 @@ def check_fault(pool, operation, before, after, at, problem):
 @pytest.mark.parametrize("name", NAMES)
 def test_failing_call(rig, name, number):
     """Section 6: an error at any step: reported, nothing lost."""
-    operation = operation_on(rig.kind, name)
-    image, before, after = result_of(rig, operation)
-    failures = []
-    for step in range(1, MOST_STEPS):
-        pool, at, problem = fails_at(rig, operation, image, step, number)
-        if at is None:
-            break
-        try:
-            check_fault(pool, operation, before, after, at, problem)
-        except (AssertionError, OSError, libvirt.libvirtError) as error:
-            failures.append(f"step {step} ({at}; told: {problem}): {error}")
-            rig.daemon.ensure()
-    rig.unload()
-    assert step > 1, "no steps were seen"
+    failures = fails_everywhere(rig, operation_on(rig.kind, name), number,
+                                check_fault)
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.crash
+@pytest.mark.timeout_seconds(300)
+@pytest.mark.parametrize("name", READING)
+def test_failing_read(rig, name):
+    """Section 6: an error of any call that reads: reported, nothing lost."""
+    failures = fails_everywhere(rig, operation_on(rig.kind, name), errno.EIO,
+                                check_fault, "-R")
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.crash
+@pytest.mark.timeout_seconds(300)
+@pytest.mark.parametrize("name", REFRESHES)
+def test_failing_read_of_a_refresh(rig, name):
+    """Section 6: one bad file or directory never fails a refresh: it is
+    skipped, and the others are listed."""
+    failures = fails_everywhere(rig, BY_NAME[name], errno.EIO,
+                                check_failed_refresh, "-R")
     assert not failures, "\n".join(failures)
 
 
