@@ -9,10 +9,9 @@ import pytest
 from crashrig import (check, check_images, differences, killed_at,
                       killed_everywhere, result_of, view)
 from operations import BY_NAME, NAMES, operation_on
-from pools import pattern
+from pools import pattern, usually
 
 pytestmark = pytest.mark.crash
-
 
 
 @pytest.mark.timeout_seconds(300)
@@ -99,10 +98,14 @@ def test_repeated_crashes_evict_no_revision(rig):
 
 
 @pytest.mark.slow
-def test_killed_recovery_is_repeated(rig):
+@pytest.mark.timeout_seconds(600)
+@pytest.mark.parametrize("name", usually(["commit-prune"], [
+    "upload", "wipe-qcow2", "delete-pinned", "redefine-prune"],
+    pytest.mark.long))
+def test_killed_recovery_is_repeated(rig, name):
     """Section 6: the next pool start brings everything to a clean state,
     also when the one before it was killed at any step."""
-    operation = BY_NAME["commit-prune"]
+    operation = BY_NAME[name]
     before, after, _, images = rig.collect(operation, power=False)
     keep = {}
     for path, at in images:
