@@ -231,8 +231,6 @@ def linked_running(pool):
     linked(pool)
 
 
-
-
 def first(pool):
     return pool.revisions("a")[0]
 

@@ -2,14 +2,17 @@
 """What a pool start removes, killed at any step (design section 6)."""
 
 import os
+import re
 
 import pytest
 
 from crashrig import MOST_STEPS, run_killed, view
-from operations import Operation, adopted, precached, two
+from operations import Operation, adopted, precached, two, volatile
 from pools import pattern
 
 pytestmark = pytest.mark.crash
+
+ATTRIBUTE = "trusted.libvirt.storage"
 
 
 def staging(pool):
@@ -36,6 +39,18 @@ def copied_revision(pool):
     os.link(pool.files.head("a"), pool.files.new_revision("a", 9))
 
 
+def old_live_copy(pool):
+    """A live copy of a volatile volume, made before the host's last boot."""
+    volatile(pool)
+    pool.start("v")
+    pool.write("v@live", pattern("old"))
+    path = pool.files.live("v")
+    text = os.getxattr(path, ATTRIBUTE)
+    older = re.sub(rb"&t=[0-9a-f]+", b"&t=1", text)
+    assert older != text
+    os.setxattr(path, ATTRIBUTE, older)
+
+
 # How it is left, and whether it is dealt with.
 LEFTOVERS = {
     "staging": (staging, lambda p: not p.files.exists(p.files.stage("a"))),
@@ -45,6 +60,7 @@ LEFTOVERS = {
                           lambda p: p.files.revision("a", 9) is None),
     "copied-revision": (copied_revision,
                         lambda p: os.stat(p.files.head("a")).st_nlink == 1),
+    "old-live-copy": (old_live_copy, lambda p: not p.has("v@live")),
 }
 
 

@@ -40,8 +40,12 @@ static int
 virStorageBackendReflinkCheck(virStoragePoolObj *obj,
                               bool *active)
 {
-    *active = virStoragePoolObjIsActive(obj) &&
-        virFileIsDir(virStoragePoolObjGetDef(obj)->target.path);
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+
+    *active = virStoragePoolObjIsActive(obj) && virFileIsDir(def->target.path);
+
+    /* The daemon may have died while the pool was being started: what that leaves out is done now. */
+    virStorageRevPoolGet(def)->starting = *active;
     return 0;
 }
 
