@@ -421,9 +421,8 @@ def operation_on(kind, name):
 USUAL = {
     "test_loss_of_power": {
         "xfs": [o.name for o in COMMON] + [
-            "start-volatile", "stage-far", "commit-unwritten", "precache",
-            "commit-lone", "commit-linked", "grow-linked", "grow-in-place",
-            "upload-live", "grow-qcow2"],
+            "precache", "commit-lone", "commit-linked", "grow-in-place",
+            "upload-live"],
         "btrfs": [o.name for o in COMMON],
         "ext4": ["commit-prune"]},
     "test_state_left_by_a_kill": {"xfs": [o.name for o in COMMON]},
@@ -437,5 +436,5 @@ USUAL = {
     "test_failing_read": {"xfs": ["commit", "start"]},
     "test_failing_read_of_a_refresh": {"xfs": ["refresh"]},
     "test_killed_removal_of_leftovers": {
-        "xfs": ["staging", "unfinished-switch"]},
+        "xfs": ["staging", "unfinished-switch", "old-live-copy"]},
 }

@@ -33,8 +33,11 @@ _numbers = itertools.count(1)
 
 
 def usually(values, others, mark=pytest.mark.slow):
-    """Values of a test's parameter; the others are for runs of hours."""
-    return [*values, *(pytest.param(value, marks=mark) for value in others)]
+    """Values of a test's parameter, or tuples of values of its parameters;
+    the others are for runs of hours."""
+    return [*values, *(
+        pytest.param(*(value if isinstance(value, tuple) else (value,)),
+                     marks=mark) for value in others)]
 
 
 def snapshot_of(source):

@@ -7,6 +7,7 @@ what a disk with a volatile cache is sure to have: it needs a guest.
 """
 
 import contextlib
+import itertools
 import os
 
 import libvirt
@@ -22,10 +23,13 @@ from reflinkpool import ReflinkPool
 pytestmark = pytest.mark.crash
 
 SIZE = 512 * MIB
+KINDS = ["xfs", "btrfs"]
+NAMES = ["commit-prune", "commit-unsynced", "clone", "create", "start",
+         "start-snapshot", "stage", "pin", "revert", "upload", "wipe",
+         "copy-between-pools"]
 # The others take long.
-NAMES = usually(["commit-prune", "commit-unsynced", "clone"], [
-    "create", "start", "start-snapshot", "stage", "pin", "revert", "upload",
-    "wipe", "copy-between-pools"])
+USUAL = [("commit-prune", "xfs"), ("commit-prune", "btrfs"),
+         ("clone", "btrfs")]
 
 
 @contextlib.contextmanager
@@ -81,8 +85,9 @@ def problems(pool, operation, before, after, last):
 
 
 @pytest.mark.timeout_seconds(1800)
-@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name, kind", usually(
+    USUAL, [case for case in itertools.product(NAMES, KINDS)
+            if case not in USUAL]))
 def test_loss_of_power(disks, daemon, kind, name):
     """Section 6: the state after each flush is old or new, complete."""
     operation = BY_NAME[name]
