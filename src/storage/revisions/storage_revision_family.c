@@ -392,8 +392,9 @@ virStorageRevFamilyPruneCount(virStorageRevFamily *family,
  * @keep: how many unpinned revisions may stay
  * @next: id of a revision that is about to join them, or 0
  *
- * We never use ids again, so that "unpinned ones up to this id are to go" stays true as long as we write the heads. Recorded in the head,
- * it lets an interrupted prune be finished, and never takes what a later revert or a lower default leaves.
+ * We never use ids again, so that "unpinned ones up to this id are to go" stays true as long as we write the heads.
+ * Recorded in the head, it lets an interrupted prune be finished, and never takes what a later revert or a lower default
+ * leaves.
  *
  * Returns that id, or 0 when none is to go
  */
