@@ -30,9 +30,9 @@ exclude_file_name_regexp--sc_prohibit_dirent_d_type = storage_(reflink_scan|fspo
 # A short write is for libarchive to finish.
 exclude_file_name_regexp--sc_avoid_write = storage_fspool_archive_output\.c$$
 # These are named in comments.
-exclude_file_name_regexp--sc_prohibit_strtol = storage_revision_meta\.c$$
+exclude_file_name_regexp--sc_prohibit_strtol = storage_revision_meta_text\.c$$
 exclude_file_name_regexp--sc_prohibit_qsort = storage_revision_policy\.c$$
 # An array of bool with an index that is cast to int.
-exclude_file_name_regexp--sc_prohibit_int_assign_bool = storage_revision_meta\.c$$
+exclude_file_name_regexp--sc_prohibit_int_assign_bool = storage_revision_meta_text\.c$$
 # Those of openat(), which are an int.
 exclude_file_name_regexp--sc_flags_usage = storage_reflink_(file|volume)\.[ch]$$

@@ -13,7 +13,7 @@ _build-aux = build-aux
 include $(gnulib_dir)/top/maint.mk
 
 VC_LIST = build-aux/list-files
-VC_LIST_ALWAYS_EXCLUDE_REGEX = ^(COPYING\.LESSER|patches/.*\.patch|po/.*\.pot?)$$
+VC_LIST_ALWAYS_EXCLUDE_REGEX = ^(COPYING\.LESSER|patches/.*\.patch|po/.*\.pot?|docs/.*\.png)$$
 
 rules:
 	@sed -n 's/^\(sc_[a-zA-Z0-9_-]*\):.*/\1/p' $(gnulib_dir)/top/maint.mk \

@@ -102,6 +102,31 @@ VIR_ENUM_DECL(virStorageRevQuotaMode);
      }, \
     },
 
+/* What becomes of the changes of a machine that crashed. */
+typedef enum {
+    VIR_STORAGE_REV_ON_CRASH_COMMIT,
+    VIR_STORAGE_REV_ON_CRASH_DISCARD,
+    VIR_STORAGE_REV_ON_CRASH_KEEP,
+
+    VIR_STORAGE_REV_ON_CRASH_LAST,
+} virStorageRevOnCrash;
+
+VIR_ENUM_DECL(virStorageRevOnCrash);
+
+/* How far a machine is with the live copy that it owns. */
+typedef enum {
+    VIR_STORAGE_REV_USE_NONE,
+    VIR_STORAGE_REV_USE_CREATED,   /* made by a start that is under way */
+    VIR_STORAGE_REV_USE_CONTINUED, /* was there before a start that is under way */
+    VIR_STORAGE_REV_USE_STARTED,
+    VIR_STORAGE_REV_USE_SAVED,     /* the machine's memory is kept somewhere, and goes with just this copy */
+    VIR_STORAGE_REV_USE_RESUMED,   /* likewise, while a start is under way that may load it */
+
+    VIR_STORAGE_REV_USE_LAST,
+} virStorageRevUse;
+
+VIR_ENUM_DECL(virStorageRevUse);
+
 /* Use of a thin pool, in bytes; output only. */
 typedef struct _virStorageRevThinUse virStorageRevThinUse;
 struct _virStorageRevThinUse {
@@ -167,8 +192,12 @@ struct _virStorageRevVol {
     bool snapOnStart;
     bool saveOnStop;
     char *source;         /* set exactly when snapOnStart */
+    virStorageRevOnCrash onCrash;
     int keep;             /* VIR_STORAGE_REV_KEEP_UNSET: the pool's */
     unsigned long long filesMax; /* fspool: inode limit, 0 for none */
+    bool hasDomain;      /* a live copy: the document had the element, or a machine owns it */
+    virStorageRevUse use;
+    unsigned char domain[VIR_UUID_BUFLEN]; /* where use is not NONE */
     /* Input only: the document had the element. */
     bool hasCapacity;
     bool hasFormat;

@@ -13,9 +13,20 @@
 #include "storage_revision_name.h"
 #include "virbuffer.h"
 #include "virerror.h"
+#include "viruuid.h"
 #include "virxml.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
+
+VIR_ENUM_IMPL(virStorageRevOnCrash,
+              VIR_STORAGE_REV_ON_CRASH_LAST,
+              "commit", "discard", "keep",
+);
+
+VIR_ENUM_IMPL(virStorageRevUse,
+              VIR_STORAGE_REV_USE_LAST,
+              "none", "created", "continued", "started", "saved", "resumed",
+);
 
 static virClass *virStorageRevVolClass;
 
@@ -224,10 +235,36 @@ virStorageRevVolParseLifecycle(int type,
         (saveOnStop == VIR_TRISTATE_BOOL_ABSENT && !vol->snapOnStart);
     vol->source = virXMLPropString(node, "source");
 
+    if (virXMLPropEnum(node, "onCrash", virStorageRevOnCrashTypeFromString, VIR_XML_PROP_NONE, &vol->onCrash) < 0)
+        return -1;
     if (virStorageRevLifecycleCheck(volume, vol->snapOnStart, vol->saveOnStop, vol->source) < 0)
         return -1;
 
     return vol->source ? virStorageRevVolNameCheck(type, vol->source) : 0;
+}
+
+
+/* <domain/> alone: nobody's any more. */
+static int
+virStorageRevVolParseDomain(virStorageRevVol *vol,
+                             xmlNodePtr node)
+{
+    g_autofree char *uuid = NULL;
+
+    if (!node)
+        return 0;
+
+    vol->hasDomain = true;
+    uuid = virXMLPropString(node, "uuid");
+    if (!uuid && !xmlHasProp(node, BAD_CAST "use"))
+        return 0;
+
+    if (!uuid || virUUIDParse(uuid, vol->domain) < 0) {
+        virReportError(VIR_ERR_XML_ERROR, _("missing or malformed uuid of a domain: '%1$s'"), NULLSTR(uuid));
+        return -1;
+    }
+    return virXMLPropEnum(node, "use", virStorageRevUseTypeFromString,
+                          VIR_XML_PROP_REQUIRED | VIR_XML_PROP_NONZERO, &vol->use);
 }
 
 
@@ -284,6 +321,7 @@ virStorageRevVolParseXML(virStoragePoolDef *pool,
 
     if (virStorageRevVolParseLifecycle(pool->type, name.volume, vol,
                                        virXPathNode("./lifecycle", ctxt)) < 0 ||
+        virStorageRevVolParseDomain(vol, virXPathNode("./domain", ctxt)) < 0 ||
         virStorageRevKeepParseXML(virXPathNode("./revisions", ctxt), &vol->keep) < 0 ||
         virStorageRevVolParseLimits(pool->type, vol, ctxt) < 0 ||
         virStorageRevChainParseXML(virXPathNode("./backingStore", ctxt), ctxt, &vol->wantedChain) < 0)
@@ -390,7 +428,16 @@ virStorageRevVolFormat(virBuffer *buf,
                           vol->snapOnStart ? "yes" : "no",
                           vol->saveOnStop ? "yes" : "no");
         virBufferEscapeString(buf, " source='%s'", vol->source);
+        if (vol->onCrash != VIR_STORAGE_REV_ON_CRASH_COMMIT)
+            virBufferAsprintf(buf, " onCrash='%s'", virStorageRevOnCrashTypeToString(vol->onCrash));
         virBufferAddLit(buf, "/>\n");
+    }
+
+    if (vol->use != VIR_STORAGE_REV_USE_NONE) {
+        char uuid[VIR_UUID_STRING_BUFLEN];
+
+        virUUIDFormat(vol->domain, uuid);
+        virBufferAsprintf(buf, "<domain uuid='%s' use='%s'/>\n", uuid, virStorageRevUseTypeToString(vol->use));
     }
 
     virStorageRevVolFormatRevisions(buf, vol);

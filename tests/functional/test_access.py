@@ -2,14 +2,13 @@
 """Access control: creating is no right to change or remove (section 9)."""
 
 import os
-import subprocess
 
 import libvirt
 import pytest
 
 from pools import refused
+from preload import preloaded
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 # virAccessPermStorageVol
 NONE, DELETE, DATA_WRITE = "", 3, 7
 
@@ -19,10 +18,6 @@ class Denials:
 
     def __init__(self, folder):
         self.file = os.path.join(folder, "denied")
-        self.library = os.path.join(folder, "deny.so")
-        subprocess.run(["cc", "-shared", "-fPIC", "-Wall", "-Werror", "-o",
-                        self.library, os.path.join(HERE, "deny.c")],
-                       check=True)
 
     def of(self, permission):
         """From now on."""
@@ -31,15 +26,11 @@ class Denials:
 
 
 @pytest.fixture
-def denials(daemon, tmp_path, monkeypatch):
+def denials(daemon, tmp_path):
     """No permission is refused at first."""
     those = Denials(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setenv("LIBVIRTD_WRAPPER", f"env LD_PRELOAD={those.library} "
-                                         f"DENY_FILE={those.file}")
-        daemon.restart()
-    yield those
-    daemon.restart()
+    with preloaded(daemon, tmp_path, "deny", DENY_FILE=those.file):
+        yield those
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ import os
 import struct
 import threading
 
+import libvirt
 import pytest
 
 from filesystems import run
 from pools import INVALID, pattern, wait_for
+from preload import preloaded
 from straced import held_up
-from streams import upload
+from streams import begin_download, receive, upload
 
 WRITE, RESIZE = 101, 103
 RENAME = "renameat,renameat2"
@@ -125,3 +127,41 @@ def test_qemu_after_the_switch_has_the_new_file(pool):
     assert qemu_writes(pool.device("a")) == ""
     assert pool.read("a") == BY_QEMU + pattern("new")[len(BY_QEMU):]
     assert pool.holds(f"a@{pool.revisions('a')[-1]}", "two")
+
+
+def test_locks_end_with_the_operation(pool, daemon, tmp_path):
+    """A child that the daemon has just forked has its open files, and their
+    locks, until it executes its program: no operation takes that for a use."""
+    errors, done = [], threading.Event()
+
+    def cycles():
+        virt = libvirt.open(daemon.uri).storagePoolLookupByName(pool.name)
+        while not done.is_set() and not errors:
+            try:
+                virt.createXMLFrom("<volume><name>a@live</name></volume>",
+                                   virt.storageVolLookupByName("a"), 0)
+                virt.storageVolLookupByName("a@live").delete(0)
+            except libvirt.libvirtError as error:
+                errors.append(str(error))
+
+    with preloaded(daemon, tmp_path, "slowfork"):
+        pool.begin()
+        pool.create("a", content="one")
+        thread = threading.Thread(target=cycles)
+        thread.start()
+        for number in range(10):    # each forks a qemu-img
+            pool.create(f"q{number}", fmt="qcow2")
+        done.set()
+        thread.join()
+    assert errors == []
+
+
+def test_download_keeps_writers_out_where_it_cannot_be_cloned(pools, ext4):
+    """Section 3: required='no': from its begin to its end."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", content="one")
+    stream = begin_download(pool, "a")
+    assert "lock" in qemu_writes(pool.files.head("a"))
+    assert receive(stream) == pattern("one")
+    stream.finish()
+    assert qemu_writes(pool.files.head("a")) == ""

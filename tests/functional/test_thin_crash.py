@@ -16,10 +16,10 @@ pytestmark = pytest.mark.crash
 
 NAMES = ["create", "create-snapshot", "clone", "clone-revision",
          "clone-larger", "start", "start-snapshot", "stage", "commit",
-         "commit-prune", "commit-staged", "commit-keep-0",
-         "discard", "revert", "pin", "redefine", "redefine-prune", "grow",
-         "shrink", "resize-live", "upload", "wipe", "delete", "delete-pinned",
-         "delete-revision", "copy-between-pools"]
+         "commit-prune", "commit-staged", "commit-own-revision",
+         "commit-keep-0", "discard", "revert", "pin", "redefine",
+         "redefine-prune", "grow", "shrink", "resize-live", "upload", "wipe",
+         "delete", "delete-pinned", "delete-revision", "copy-between-pools"]
 # Those that take more than one process, where a kill finds a state between.
 LONG = ["commit-prune", "revert", "upload", "delete-pinned"]
 # Each takes a minute or two. In the usual run: each way of failing once, on a

@@ -13,11 +13,12 @@
 #include "storage_revision_meta.h"
 #include "viralloc.h"
 #include "virerror.h"
+#include "viruuid.h"
 
 /* all that there is, in the order in which it is written */
 #define EVERYTHING \
-    "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&N=w!20b" \
-    "&b=7&t=beef&S=1&h=1:2.3&d=10&D=1&P=1&L=a!20b/c&o=fedora-root#3&o=fedora!26base#1"
+    "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=ynk&s=a/b!20c&k=0&i=9&x=6&N=w!20b" \
+    "&b=7&t=beef&S=1&u=r00112233445566778899aabbccddeeff&h=1:2.3&d=10&D=1&P=1&L=a!20b/c&o=fedora-root#3&o=fedora!26base#1"
 
 
 static void
@@ -41,6 +42,7 @@ expectDefaults(const virStorageRevMeta *meta)
     g_assert_null(meta->volumeHash);
     g_assert_false(meta->snapOnStart);
     g_assert_true(meta->saveOnStop);
+    g_assert_cmpint(meta->onCrash, ==, VIR_STORAGE_REV_ON_CRASH_COMMIT);
     g_assert_null(meta->source);
     g_assert_cmpint(meta->keep, ==, VIR_STORAGE_REV_KEEP_UNSET);
     g_assert_cmpuint(meta->nextId, ==, 0);
@@ -48,6 +50,7 @@ expectDefaults(const virStorageRevMeta *meta)
     g_assert_cmpuint(meta->base, ==, 0);
     g_assert_cmpuint(meta->boot, ==, 0);
     g_assert_false(meta->staged);
+    g_assert_cmpint(meta->use, ==, VIR_STORAGE_REV_USE_NONE);
     g_assert_null(meta->headStamp);
     g_assert_cmpuint(meta->thinId, ==, 0);
     g_assert_null(meta->name);
@@ -147,6 +150,7 @@ static void
 testParseEverything(void)
 {
     g_auto(virStorageRevMeta) meta = { 0 };
+    char domain[VIR_UUID_STRING_BUFLEN];
 
     parse(EVERYTHING, &meta);
     g_assert_cmpint(meta.format, ==, VIR_STORAGE_FILE_QCOW2);
@@ -155,6 +159,7 @@ testParseEverything(void)
     g_assert_cmpstr(meta.volumeHash, ==, "8a5edab282632443");
     g_assert_true(meta.snapOnStart);
     g_assert_false(meta.saveOnStop);
+    g_assert_cmpint(meta.onCrash, ==, VIR_STORAGE_REV_ON_CRASH_KEEP);
     g_assert_cmpstr(meta.source, ==, "a/b c");
     g_assert_cmpint(meta.keep, ==, 0);
     g_assert_cmpuint(meta.nextId, ==, 9);
@@ -162,6 +167,9 @@ testParseEverything(void)
     g_assert_cmpuint(meta.base, ==, 7);
     g_assert_cmpuint(meta.boot, ==, 0xbeef);
     g_assert_true(meta.staged);
+    g_assert_cmpint(meta.use, ==, VIR_STORAGE_REV_USE_STARTED);
+    virUUIDFormat(meta.domain, domain);
+    g_assert_cmpstr(domain, ==, "00112233-4455-6677-8899-aabbccddeeff");
     g_assert_cmpstr(meta.headStamp, ==, "1:2.3");
     g_assert_cmpuint(meta.thinId, ==, 10);
     g_assert_cmpstr(meta.name, ==, "w b");
@@ -361,6 +369,20 @@ testParseBadLifecycle(void)
     expectRefused("1&l=ny&s=a");
     expectRefused("1&l=no");
     expectRefused("1&l=");
+    expectRefused("1&l=nyx");
+    expectRefused("1&l=nykk");
+}
+
+
+static void
+testParseBadUse(void)
+{
+    expectRefused("1&u=");
+    expectRefused("1&u=s");
+    expectRefused("1&u=x00112233445566778899aabbccddeeff");
+    expectRefused("1&u=s00112233445566778899aabbccddeef");
+    expectRefused("1&u=s00112233445566778899aabbccddeeffa");
+    expectRefused("1&u=s00112233445566778899aabbccddeefg");
 }
 
 
@@ -605,6 +627,7 @@ addParseTests(void)
     g_test_add_func("/parse/bad-hash", testParseBadHash);
     g_test_add_func("/parse/bad-lifecycle", testParseBadLifecycle);
     g_test_add_func("/parse/bad-staged", testParseBadStaged);
+    g_test_add_func("/parse/bad-use", testParseBadUse);
     g_test_add_func("/parse/bad-marks-of-directories", testParseBadMarksOfDirectories);
     g_test_add_func("/parse/unprintable", testParseUnprintable);
     g_test_add_func("/parse/not-escaped", testParseNotEscaped);

@@ -126,9 +126,9 @@ testLiveCopyIsNotReplaced(void)
 
 
 static void
-testLiveCopyOntoItselfIsInvalid(void)
+testLiveCopyOntoItselfIsMark(void)
 {
-    expectAction("a@live", true, "a@live", true, VIR_STORAGE_REV_ACTION_INVALID);
+    expectAction("a@live", true, "a@live", true, VIR_STORAGE_REV_ACTION_MARK);
     expectAction("a@live", true, "a@live", false, VIR_STORAGE_REV_ACTION_INVALID);
 }
 
@@ -414,7 +414,7 @@ main(int argc,
     g_test_add_func("/action/stage-of-another-pool", testStageOfAnotherPool);
     g_test_add_func("/action/stage-of-own-revision", testStageOfOwnRevision);
     g_test_add_func("/action/live-copy-is-not-replaced", testLiveCopyIsNotReplaced);
-    g_test_add_func("/action/live-copy-onto-itself-is-invalid", testLiveCopyOntoItselfIsInvalid);
+    g_test_add_func("/action/live-copy-onto-itself-is-mark", testLiveCopyOntoItselfIsMark);
     g_test_add_func("/action/commit", testCommit);
     g_test_add_func("/action/commit-without-head", testCommitWithoutHead);
     g_test_add_func("/action/revert", testRevert);

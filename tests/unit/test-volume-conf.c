@@ -112,6 +112,62 @@ testLifecycleSnapshot(void)
 
 
 static void
+expectOnCrash(const char *element,
+              virStorageRevOnCrash onCrash,
+              const char *printed)
+{
+    g_autofree char *xml = g_strconcat("<volume><name>a</name>", element, "</volume>", NULL);
+    g_autoptr(virStorageVolDef) def = parse(&reflink, xml);
+    g_autofree char *text = virStorageVolDefFormat(&reflink, def);
+
+    g_assert_cmpint(virStorageRevVolGet(def)->onCrash, ==, onCrash);
+    g_assert_nonnull(strstr(text, printed));
+}
+
+
+/* The default is not printed: documents of volumes that do not ask for it are as they were. */
+static void
+testLifecycleOnCrash(void)
+{
+    expectOnCrash("<lifecycle/>", VIR_STORAGE_REV_ON_CRASH_COMMIT, "saveOnStop='yes'/>");
+    expectOnCrash("<lifecycle onCrash='commit'/>", VIR_STORAGE_REV_ON_CRASH_COMMIT, "saveOnStop='yes'/>");
+    expectOnCrash("<lifecycle onCrash='discard'/>", VIR_STORAGE_REV_ON_CRASH_DISCARD, "saveOnStop='yes' onCrash='discard'/>");
+    expectOnCrash("<lifecycle onCrash='keep'/>", VIR_STORAGE_REV_ON_CRASH_KEEP, "saveOnStop='yes' onCrash='keep'/>");
+    expectLifecycleRefused("<lifecycle onCrash='panic'/>", VIR_ERR_XML_ERROR, "onCrash");
+}
+
+
+/* Whose live copy it is; nobody's, where the element is empty. */
+static void
+testDomainRoundTrip(void)
+{
+    const char *element = "<domain uuid='00112233-4455-6677-8899-aabbccddeeff' use='saved'/>";
+    g_autofree char *xml = g_strconcat("<volume><name>a@live</name>", element, "</volume>", NULL);
+    g_autoptr(virStorageVolDef) owned = parse(&reflink, xml);
+    g_autoptr(virStorageVolDef) freed = parse(&reflink, VOLUME("a@live", "<domain/>"));
+    g_autoptr(virStorageVolDef) silent = parse(&reflink, VOLUME("a@live", ""));
+    g_autofree char *printed = virStorageVolDefFormat(&reflink, owned);
+    g_autofree char *printedFreed = virStorageVolDefFormat(&reflink, freed);
+
+    g_assert_nonnull(strstr(printed, element));
+    g_assert_null(strstr(printedFreed, "<domain"));
+    g_assert_true(virStorageRevVolGet(freed)->hasDomain);
+    g_assert_false(virStorageRevVolGet(silent)->hasDomain);
+}
+
+
+static void
+testDomainRefused(void)
+{
+    expectLifecycleRefused("<domain uuid='x' use='saved'/>", VIR_ERR_XML_ERROR, "'x'");
+    expectLifecycleRefused("<domain use='saved'/>", VIR_ERR_XML_ERROR, "uuid");
+    expectLifecycleRefused("<domain uuid='00112233-4455-6677-8899-aabbccddeeff'/>", VIR_ERR_XML_ERROR, "use");
+    expectLifecycleRefused("<domain uuid='00112233-4455-6677-8899-aabbccddeeff' use='none'/>", VIR_ERR_XML_ERROR, "use");
+    expectLifecycleRefused("<domain uuid='00112233-4455-6677-8899-aabbccddeeff' use='lent'/>", VIR_ERR_XML_ERROR, "lent");
+}
+
+
+static void
 testLifecycleBoth(void)
 {
     expectLifecycleRefused("<lifecycle snapOnStart='yes' saveOnStop='yes' source='b'/>",
@@ -527,6 +583,9 @@ addLifecycleTests(void)
     g_test_add_func("/lifecycle/persistent", testLifecyclePersistent);
     g_test_add_func("/lifecycle/volatile", testLifecycleVolatile);
     g_test_add_func("/lifecycle/snapshot", testLifecycleSnapshot);
+    g_test_add_func("/lifecycle/on-crash", testLifecycleOnCrash);
+    g_test_add_func("/lifecycle/domain", testDomainRoundTrip);
+    g_test_add_func("/lifecycle/domain-refused", testDomainRefused);
     g_test_add_func("/lifecycle/both", testLifecycleBoth);
     g_test_add_func("/lifecycle/source-missing", testLifecycleSourceMissing);
     g_test_add_func("/lifecycle/source-needless", testLifecycleSourceNeedless);

@@ -39,13 +39,17 @@ virStorageBackendQubesThinCheck(virStoragePoolObj *obj,
                                 bool *active)
 {
     virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+    virStorageRevPool *pool = virStorageRevPoolGet(def);
     VIR_AUTOCLOSE control = -1;
     virStorageThinPoolStatus status;
 
     *active = virStoragePoolObjIsActive(obj) &&
         (control = virStorageThinControlOpen()) >= 0 &&
-        virStorageThinPoolRead(control, def->source.name, virStorageRevPoolGet(def)->thinPool, &status) > 0;
+        virStorageThinPoolRead(control, def->source.name, pool->thinPool, &status) > 0;
     virResetLastError();
+
+    /* The daemon may have died while the pool was being started: what that leaves out is done now. */
+    pool->starting = *active;
     return 0;
 }
 
@@ -289,6 +293,7 @@ static const virStorageRevOps virStorageThinOps = {
     .revert = virStorageThinRevert,
     .pin = virStorageThinPin,
     .redefine = virStorageThinRedefine,
+    .mark = virStorageThinMark,
     .resize = virStorageThinResizeState,
     .wipe = virStorageThinWipe,
     .deleteVolume = virStorageThinDeleteVolume,

@@ -59,6 +59,7 @@ virStorageBackendReflinkProbe(int dirfd,
     VIR_AUTOCLOSE from = virStorageRevOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
     VIR_AUTOCLOSE to = virStorageRevOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
     g_autofree char *block = g_strnfill(PROBE_SIZE, 'x');
+    g_autofree char *link = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_NEW, "libvirt-probe", 0, 0, NULL);
 
     *missing = N_("unnamed files");
     if (from < 0 || to < 0)
@@ -75,35 +76,35 @@ virStorageBackendReflinkProbe(int dirfd,
     *missing = N_("cloning");
     if (cloneRequired && virStorageRevCloneFile(from, to) < 0)
         return -1;
-    return 0;
-}
 
-
-/* Commits keep the former head by a hard link. Leaves nothing behind, but for a kill, after which a refresh does. */
-static int
-virStorageBackendReflinkProbeLinks(int dirfd)
-{
-    VIR_AUTOCLOSE fd = virStorageRevOpenAt(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
-    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
-    g_autofree char *file = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_NEW, "libvirt-probe", 0, 0, NULL);
-
-    if (fd < 0 || (unlinkat(dirfd, file, 0) < 0 && errno != ENOENT) ||
-        linkat(AT_FDCWD, path, dirfd, file, AT_SYMLINK_FOLLOW) < 0)
-        return -1;
-    return unlinkat(dirfd, file, 0);
-}
-
-
-static int
-virStorageBackendReflinkProbeAll(int dirfd,
-                                 bool cloneRequired,
-                                 const char **missing)
-{
-    if (virStorageBackendReflinkProbe(dirfd, cloneRequired, missing) < 0)
-        return -1;
-
+    /* Commits keep the former head by one. It is gone in the next moment, or, after a kill, with the next refresh. */
     *missing = N_("hard links");
-    return virStorageBackendReflinkProbeLinks(dirfd);
+    if (virStorageReflinkFileLink(to, dirfd, link) < 0)
+        return -1;
+    return unlinkat(dirfd, link, 0);
+}
+
+
+/* Takes errno of what failed. */
+static void
+virStorageBackendReflinkReportMissing(virStoragePoolDef *def,
+                                      bool cloneRequired,
+                                      const char *missing)
+{
+    if (cloneRequired && STREQ(missing, "cloning") &&
+        (errno == EOPNOTSUPP || errno == ENOTTY || errno == EINVAL || errno == EXDEV)) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("the file system of '%1$s' cannot clone files: use Btrfs or XFS for pool '%2$s', or let it make full copies, which take time and space, with <features><reflink required='no'/></features>"),
+                       def->target.path, def->name);
+    } else if (STREQ(missing, "hard links") && errno == ENOENT) {
+        /* to AppArmor a file without a name is a deleted one */
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("the daemon may not link files for pool '%1$s': add the flag mediate_deleted to its AppArmor profile, usr.sbin.libvirtd"),
+                       def->name);
+    } else {
+        virReportSystemError(errno, _("pool '%1$s' needs a directory whose file system can do this: %2$s"),
+                             def->name, _(missing));
+    }
 }
 
 
@@ -121,16 +122,8 @@ virStorageBackendReflinkStart(virStoragePoolObj *obj)
         return -1;
     }
 
-    if (virStorageBackendReflinkProbeAll(dirfd, cloneRequired, &missing) < 0) {
-        if (cloneRequired && STREQ(missing, "cloning") &&
-            (errno == EOPNOTSUPP || errno == ENOTTY || errno == EINVAL || errno == EXDEV)) {
-            virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                           _("the file system of '%1$s' cannot clone files: use Btrfs or XFS for pool '%2$s', or let it make full copies, which take time and space, with <features><reflink required='no'/></features>"),
-                           def->target.path, def->name);
-        } else {
-            virReportSystemError(errno, _("pool '%1$s' needs a directory whose file system can do this: %2$s"),
-                                 def->name, _(missing));
-        }
+    if (virStorageBackendReflinkProbe(dirfd, cloneRequired, &missing) < 0) {
+        virStorageBackendReflinkReportMissing(def, cloneRequired, missing);
         return -1;
     }
     pool->starting = true;
@@ -288,6 +281,7 @@ static const virStorageRevOps virStorageReflinkOps = {
     .revert = virStorageReflinkRevert,
     .pin = virStorageReflinkPin,
     .redefine = virStorageReflinkRedefine,
+    .mark = virStorageReflinkMark,
     .resize = virStorageReflinkResize,
     .wipe = virStorageReflinkWipe,
     .deleteVolume = virStorageReflinkDeleteVolume,

@@ -34,20 +34,21 @@ virStorageReflinkLetGo(virStorageRevContext *ctx,
 }
 
 
-/* Removes the file of a state that nobody may use. */
+/* Removes the live copy, which is open in @fd with everybody kept from using it until it is gone. */
 int
-virStorageReflinkRemoveState(virStorageRevContext *ctx,
-                             virStorageReflinkDir *dir,
-                             const virStorageRevState *state,
-                             const char *name)
+virStorageReflinkRemoveLive(virStorageRevContext *ctx,
+                            virStorageRevFamily *family,
+                            virStorageReflinkDir *dir,
+                            int *fd)
 {
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenExcluding(dir, state, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name);
+    g_autofree char *name = virStorageRevStateName(family, family->live);
 
-    if (fd < 0 ||
-        virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(state), name) < 0)
+    if (virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(family->live), name) < 0)
         return -1;
-    virStorageReflinkLetGo(ctx, &fd);
-    return 0;
+
+    virStorageReflinkLetGo(ctx, fd);
+    g_clear_pointer(&family->live, virStorageRevStateFree);
+    return virStorageReflinkDirSync(dir, family->volume);
 }
 
 
@@ -125,7 +126,7 @@ virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
 
         if (ret == 0)
             virStorageReflinkLetGo(ctx, &fd);
-        VIR_FORCE_CLOSE(fd);
+        virStorageRevUnlockAndClose(&fd);
     }
     if (ret == 0)
         virStorageReflinkDirPrune(ctx->poolPath, family->volume);
@@ -153,12 +154,15 @@ virStorageReflinkDeleteRevision(virStorageRevContext *ctx,
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_autofree char *name = virStorageRevStateName(family, revision);
+    VIR_STORAGE_REV_AUTOUNLOCK fd = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         virStorageReflinkRememberNextId(ctx, family, revision) < 0 ||
-        virStorageReflinkRemoveState(ctx, &dir, revision, name) < 0)
+        (fd = virStorageReflinkOpenExcluding(&dir, revision, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name)) < 0 ||
+        virStorageReflinkFileRemove(&dir, virStorageReflinkBaseOf(revision), name) < 0)
         return -1;
 
+    virStorageReflinkLetGo(ctx, &fd);
     g_ptr_array_remove(family->revisions, (void *) revision);
     if (virStorageReflinkDirSync(&dir, family->volume) < 0)
         return -1;

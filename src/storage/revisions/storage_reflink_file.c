@@ -294,23 +294,42 @@ virStorageReflinkImageCreate(virStorageReflinkImage *image,
 }
 
 
-/* Gives an image that has none a name that is no state's. The image keeps nobody from making another one: the volume's
- * lock does, so that one that is there already is what a process that died has left. */
+/**
+ * virStorageReflinkFileLink:
+ * @fd: file without a name
+ * @dirfd: directory
+ * @file: name that is no state's
+ *
+ * What has that name already is removed: the file keeps nobody from making another one, the volume's lock does, so that
+ * it is what a process that died has left.
+ *
+ * Returns 0, or -1 with errno
+ */
+int
+virStorageReflinkFileLink(int fd,
+                          int dirfd,
+                          const char *file)
+{
+    /* AT_EMPTY_PATH would need a capability that a session daemon has not */
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+
+    if (linkat(AT_FDCWD, path, dirfd, file, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    if (errno != EEXIST || unlinkat(dirfd, file, 0) < 0)
+        return -1;
+    return linkat(AT_FDCWD, path, dirfd, file, AT_SYMLINK_FOLLOW);
+}
+
+
 static int
 virStorageReflinkImageLink(virStorageReflinkImage *image,
                            virStorageReflinkDir *dir,
                            const char *name)
 {
     g_autofree char *stage = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_NEW, dir->base, 0, 0, NULL);
-    /* AT_EMPTY_PATH would need a capability that a session daemon has not */
-    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", image->fd);
-    int rc = virStorageReflinkStageLock(image->fd);
 
-    if (rc == 0 &&
-        (rc = linkat(AT_FDCWD, path, dir->fd, stage, AT_SYMLINK_FOLLOW)) < 0 && errno == EEXIST &&
-        (rc = unlinkat(dir->fd, stage, 0)) == 0)
-        rc = linkat(AT_FDCWD, path, dir->fd, stage, AT_SYMLINK_FOLLOW);
-    if (rc < 0) {
+    if (virStorageReflinkStageLock(image->fd) < 0 ||
+        virStorageReflinkFileLink(image->fd, dir->fd, stage) < 0) {
         virReportSystemError(errno, _("cannot create an image for volume '%1$s'"), name);
         return -1;
     }

@@ -46,6 +46,11 @@ virStorageReflinkFileOpen(virStorageReflinkDir *dir,
                           const char *name);
 
 int
+virStorageReflinkFileLink(int fd,
+                          int dirfd,
+                          const char *file);
+
+int
 virStorageReflinkFileRemove(virStorageReflinkDir *dir,
                             const char *file,
                             const char *name);

@@ -193,7 +193,7 @@ virStorageReflinkStart(virStorageRevContext *ctx,
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_auto(virStorageRevMeta) meta = { 0 };
     const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
-    VIR_AUTOCLOSE head = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         (head = virStorageReflinkOpenExcluding(&dir, family->head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS,
@@ -238,11 +238,10 @@ virStorageReflinkDiscard(virStorageRevContext *ctx,
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_autofree char *name = virStorageRevStateName(family, family->live);
+    VIR_STORAGE_REV_AUTOUNLOCK fd = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        virStorageReflinkRemoveState(ctx, &dir, family->live, name) < 0)
+        (fd = virStorageReflinkOpenExcluding(&dir, family->live, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name)) < 0)
         return -1;
-
-    g_clear_pointer(&family->live, virStorageRevStateFree);
-    return virStorageReflinkDirSync(&dir, family->volume);
+    return virStorageReflinkRemoveLive(ctx, family, &dir, &fd);
 }

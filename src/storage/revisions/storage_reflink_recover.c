@@ -17,6 +17,7 @@
 #include "storage_reflink_name.h"
 #include "storage_reflink_use.h"
 #include "storage_reflink_volume.h"
+#include "storage_revision_facts.h"
 #include "storage_revision_lock.h"
 #include "virerror.h"
 #include "virlog.h"
@@ -177,20 +178,16 @@ virStorageReflinkRecoverLive(virStorageRevContext *ctx,
                              virStorageRevFamily *family,
                              virStorageReflinkDir *dir)
 {
-    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
-    VIR_AUTOCLOSE fd = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK fd = -1;
     bool used;
 
-    if (!family->head || !family->live || !facts || facts->saveOnStop ||
-        !virStorageRevMetaIsOf(&family->live->meta, family->volume) ||
-        family->live->meta.boot == 0 || family->live->meta.boot == virStorageRevMetaBoot() ||
-        family->live->meta.staged)
+    if (!virStorageRevFactsLiveIsOfEarlierBoot(family))
         return 0;
 
     if ((fd = virStorageReflinkOpenState(dir, family->live, O_RDWR, family->volume)) < 0 ||
         virStorageReflinkExcludeTry(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, &used) < 0)
         return -1;
-    VIR_FORCE_CLOSE(fd);
+    virStorageRevUnlockAndClose(&fd);
     return used ? 0 : virStorageReflinkDiscard(ctx, family);
 }
 

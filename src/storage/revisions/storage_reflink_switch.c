@@ -74,7 +74,7 @@ virStorageReflinkAdoptHead(virStorageReflinkSwitch *sw,
     if (virStorageReflinkRedefine(sw->ctx, sw->family, &facts) < 0)
         return -1;
 
-    VIR_FORCE_CLOSE(*head);
+    virStorageRevUnlockAndClose(head);
     *head = virStorageReflinkOpenHeadForSwitch(sw->family, sw->dir);
     return *head < 0 ? -1 : 0;
 }
@@ -159,13 +159,9 @@ virStorageReflinkDropUnwritten(virStorageRevContext *ctx,
 {
     g_autofree char *name = virStorageRevStateName(family, family->live);
 
-    if (virStorageReflinkExcludeUse(*live, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0 ||
-        virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(family->live), name) < 0)
+    if (virStorageReflinkExcludeUse(*live, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0)
         return -1;
-
-    virStorageReflinkLetGo(ctx, live);
-    g_clear_pointer(&family->live, virStorageRevStateFree);
-    return virStorageReflinkDirSync(dir, family->volume);
+    return virStorageReflinkRemoveLive(ctx, family, dir, live);
 }
 
 
@@ -254,8 +250,8 @@ virStorageReflinkCommit(virStorageRevContext *ctx,
     virStorageReflinkSwitch sw = { .ctx = ctx, .family = family, .dir = &dir };
     g_autofree char *name = virStorageRevStateName(family, family->live);
     g_autofree char *file = NULL;
-    VIR_AUTOCLOSE head = -1;
-    VIR_AUTOCLOSE live = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK live = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         virStorageReflinkOpenForCommit(family, &dir, name, &live, &head) < 0 ||
@@ -313,7 +309,7 @@ virStorageReflinkRevert(virStorageRevContext *ctx,
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
     virStorageReflinkSwitch sw = { .ctx = ctx, .family = family, .dir = &dir };
-    VIR_AUTOCLOSE head = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
     VIR_AUTOCLOSE from = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
@@ -343,7 +339,7 @@ virStorageReflinkWipe(virStorageRevContext *ctx,
     virStorageReflinkSwitch sw = { .ctx = ctx, .family = family, .dir = &dir };
     g_auto(virStorageRevMeta) content = { 0 };
     g_autoptr(virStorageVolDef) blank = g_new0(virStorageVolDef, 1);
-    VIR_AUTOCLOSE head = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0 ||
@@ -373,7 +369,7 @@ virStorageReflinkPruneOne(virStorageRevContext *ctx,
                           const char *volume)
 {
     const char *file = virStorageReflinkBaseOf(state);
-    VIR_AUTOCLOSE fd = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK fd = -1;
     bool used = state->inUse;
 
     if (used)
@@ -473,7 +469,7 @@ virStorageReflinkPrecache(virStorageRevContext *ctx,
                           virStorageRevFamily *family)
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
-    VIR_AUTOCLOSE head = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
     bool used = true;
 
     if (!family->head || family->live ||
@@ -497,7 +493,7 @@ virStorageReflinkOpenForDownload(virStorageRevContext *ctx,
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
     g_autofree char *name = virStorageRevStateName(family, state);
-    VIR_AUTOCLOSE fd = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK fd = -1;
     int ret;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
@@ -526,7 +522,7 @@ virStorageReflinkOpenLive(virStorageRevContext *ctx,
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_autofree char *name = virStorageRevStateName(family, family->live);
-    VIR_AUTOCLOSE fd = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK fd = -1;
     int ret;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
@@ -558,7 +554,7 @@ virStorageReflinkStagingBegin(virStorageRevContext *ctx,
                               virStorageRevFamily *family)
 {
     virStorageRevStaging *staging = g_new0(virStorageRevStaging, 1);
-    VIR_AUTOCLOSE head = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
 
     staging->dir.fd = -1;
     staging->image.fd = -1;
@@ -592,7 +588,7 @@ virStorageReflinkStagingCommit(virStorageRevContext *ctx,
 {
     virStorageReflinkSwitch sw = { .ctx = ctx, .family = family, .dir = &staging->dir };
     g_auto(virStorageRevMeta) content = { 0 };
-    VIR_AUTOCLOSE head = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
 
     if (!family->head || family->live ||
         family->head->ino != staging->ino ||

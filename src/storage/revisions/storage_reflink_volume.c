@@ -66,7 +66,7 @@ virStorageReflinkOpenExcluding(virStorageReflinkDir *dir,
                                virStorageReflinkExclude exclude,
                                const char *name)
 {
-    VIR_AUTOCLOSE fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
+    VIR_STORAGE_REV_AUTOUNLOCK fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
     int ret;
 
     if (fd < 0 || virStorageReflinkExcludeUse(fd, exclude, name) < 0)
@@ -213,7 +213,7 @@ virStorageReflinkSourceOpen(virStorageRevContext *ctx,
         return virStorageReflinkOpenToRead(ctx, &dir, source->state, source->name);
     }
 
-    fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    fd = open(source->content, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 || fstat(fd, &sb) < 0) {
         virReportSystemError(errno, _("cannot open volume '%1$s'"), source->name);
         return -1;
@@ -235,7 +235,7 @@ virStorageReflinkSourceFill(virStorageRevContext *ctx,
                             const virStorageRevSource *source,
                             int fd)
 {
-    VIR_AUTOCLOSE from = virStorageReflinkSourceOpen(ctx, source);
+    VIR_STORAGE_REV_AUTOUNLOCK from = virStorageReflinkSourceOpen(ctx, source);
     virStorageRevContext anyMeans = *ctx;
 
     if (!source->family)
@@ -285,7 +285,7 @@ virStorageReflinkPin(virStorageRevContext *ctx,
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
     g_auto(virStorageRevMeta) meta = { 0 };
-    VIR_AUTOCLOSE head = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
     virStorageRevState *state;
 
     /* a clone, never a link: a virtual machine may write to a head directly */
@@ -347,20 +347,19 @@ virStorageReflinkUnshareHead(virStorageRevContext *ctx,
 }
 
 
-/* Writes what has changed of the head's metadata, in place, and reads the head anew. */
+/* Writes what has changed of an image's metadata, in place, and reads the image anew. */
 static int
-virStorageReflinkRewriteHeadMeta(virStorageRevContext *ctx,
-                                 virStorageRevFamily *family,
-                                 int head,
-                                 const virStorageRevMeta *meta)
+virStorageReflinkRewriteMeta(virStorageRevContext *ctx,
+                             virStorageRevFamily *family,
+                             virStorageRevKind kind,
+                             virStorageReflinkRole role,
+                             int fd,
+                             const virStorageRevMeta *meta)
 {
-    if (virStorageRevMetaWriteFile(head, meta, family->volume) < 0 ||
-        virStorageRevSync(head, family->volume) < 0)
+    if (virStorageRevMetaWriteFile(fd, meta, family->volume) < 0 ||
+        virStorageRevSync(fd, family->volume) < 0)
         return -1;
-    return virStorageReflinkPublish(ctx, family,
-                                    virStorageReflinkStateOf(VIR_STORAGE_REV_HEAD, VIR_STORAGE_REFLINK_HEAD,
-                                                             family->volume),
-                                    head);
+    return virStorageReflinkPublish(ctx, family, virStorageReflinkStateOf(kind, role, family->volume), fd);
 }
 
 
@@ -380,7 +379,23 @@ virStorageReflinkRedefine(virStorageRevContext *ctx,
 
     virStorageRevMetaInit(&meta);
     virStorageRevFactsRedefined(family, facts, &meta);
-    return virStorageReflinkRewriteHeadMeta(ctx, family, head, &meta);
+    return virStorageReflinkRewriteMeta(ctx, family, VIR_STORAGE_REV_HEAD, VIR_STORAGE_REFLINK_HEAD, head, &meta);
+}
+
+
+int
+virStorageReflinkMark(virStorageRevContext *ctx,
+                      virStorageRevFamily *family,
+                      const virStorageRevMeta *meta)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    g_autofree char *name = virStorageRevStateName(family, family->live);
+    VIR_AUTOCLOSE live = -1;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        (live = virStorageReflinkOpenState(&dir, family->live, O_RDWR, name)) < 0)
+        return -1;
+    return virStorageReflinkRewriteMeta(ctx, family, VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE, live, meta);
 }
 
 
@@ -458,7 +473,7 @@ virStorageReflinkResize(virStorageRevContext *ctx,
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     virStorageRevState *state;
     unsigned long long allocate = 0;
-    VIR_AUTOCLOSE fd = -1;
+    VIR_STORAGE_REV_AUTOUNLOCK fd = -1;
     bool shrink;
     bool used = true;
 

@@ -47,6 +47,11 @@ virStorageReflinkPin(virStorageRevContext *ctx,
                      const char *word);
 
 int
+virStorageReflinkMark(virStorageRevContext *ctx,
+                      virStorageRevFamily *family,
+                      const virStorageRevMeta *meta);
+
+int
 virStorageReflinkRedefine(virStorageRevContext *ctx,
                           virStorageRevFamily *family,
                           const virStorageRevMeta *facts);
@@ -146,10 +151,10 @@ virStorageReflinkSourceFill(virStorageRevContext *ctx,
                             int fd);
 
 int
-virStorageReflinkRemoveState(virStorageRevContext *ctx,
-                             virStorageReflinkDir *dir,
-                             const virStorageRevState *state,
-                             const char *name);
+virStorageReflinkRemoveLive(virStorageRevContext *ctx,
+                            virStorageRevFamily *family,
+                            virStorageReflinkDir *dir,
+                            int *fd);
 
 int
 virStorageReflinkOpenState(virStorageReflinkDir *dir,

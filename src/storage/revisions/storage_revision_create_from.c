@@ -12,6 +12,8 @@
 
 #include "storage_revision_checks.h"
 #include "storage_revision_facts.h"
+#include "storage_revision_file.h"
+#include "storage_revision_mark.h"
 #include "storage_revision_pool.h"
 #include "storage_revision_worker.h"
 #include "viraccessapicheck.h"
@@ -79,6 +81,8 @@ virStorageRevRequestParse(virStorageRevRequest *request,
 
     request->action = virStorageRevActionDecide(samePool ? &request->source : NULL, samePool,
                                                 &request->target, exists);
+    if (request->action == VIR_STORAGE_REV_ACTION_MARK && !virStorageRevVolGet(def)->hasDomain)
+        request->action = VIR_STORAGE_REV_ACTION_INVALID;
     if (request->action != VIR_STORAGE_REV_ACTION_INVALID)
         return 0;
 
@@ -109,6 +113,7 @@ virStorageRevRequestCheckACL(virStorageRevRequest *request,
     case VIR_STORAGE_REV_ACTION_COMMIT:
     case VIR_STORAGE_REV_ACTION_REVERT:
     case VIR_STORAGE_REV_ACTION_REDEFINE:
+    case VIR_STORAGE_REV_ACTION_MARK:
         break;
     case VIR_STORAGE_REV_ACTION_INVALID:
     case VIR_STORAGE_REV_ACTION_CLONE:
@@ -162,7 +167,8 @@ virStorageRevRunStart(virStorageRevOperation *op,
         return -1;
 
     virStorageRevOperationUnlock(op);
-    ret = op->ops->start(op->ctx, op->family, snapshot ? &source : NULL);
+    if ((ret = op->ops->start(op->ctx, op->family, snapshot ? &source : NULL)) == 0)
+        ret = virStorageRevMarkNew(op, virStorageRevVolGet(request->def));
     virStorageRevOperationLock(op, ret);
     return ret;
 }
@@ -240,6 +246,7 @@ virStorageRevRedefineFacts(virStorageRevOperation *op,
     if (vol->hasLifecycle) {
         facts->snapOnStart = vol->snapOnStart;
         facts->saveOnStop = vol->saveOnStop;
+        facts->onCrash = vol->onCrash;
         g_free(facts->source);
         facts->source = g_strdup(vol->source);
     }
@@ -280,6 +287,24 @@ virStorageRevRunRedefine(virStorageRevOperation *op,
 }
 
 
+static int
+virStorageRevRunMark(virStorageRevOperation *op,
+                     virStorageRevRequest *request)
+{
+    const virStorageRevState *live = virStorageRevCheckSource(op->family, &request->source);
+    const virStorageRevVol *vol = virStorageRevVolGet(request->def);
+    int ret;
+
+    if (!live || virStorageRevMarkCheck(op->family, live, vol) < 0)
+        return -1;
+
+    virStorageRevOperationUnlock(op);
+    ret = virStorageRevMark(op, vol);
+    virStorageRevOperationLock(op, ret);
+    return ret;
+}
+
+
 /* Another pool's volume while it is read. Of a pool of ours it is not the image itself, which may be in use, but what a
  * download would read. */
 typedef struct _virStorageRevForeign virStorageRevForeign;
@@ -291,6 +316,7 @@ struct _virStorageRevForeign {
     virStorageRevFamily *family;
     virStorageRevState *state;
     int fd;
+    char *content; /* path of that */
     char *temporary;
 };
 
@@ -298,12 +324,13 @@ struct _virStorageRevForeign {
 static void
 virStorageRevForeignClear(virStorageRevForeign *foreign)
 {
-    VIR_FORCE_CLOSE(foreign->fd);
+    virStorageRevUnlockAndClose(&foreign->fd);
     if (foreign->temporary)
         virStorageRevWorkerTidy(foreign->ctx->uuid, foreign->temporary);
     g_clear_pointer(&foreign->ctx, virStorageRevContextFree);
     g_clear_pointer(&foreign->family, virObjectUnref);
     VIR_FREE(foreign->temporary);
+    VIR_FREE(foreign->content);
     VIR_FREE(foreign->path);
 }
 
@@ -348,8 +375,7 @@ virStorageRevForeignOpen(virStorageRevForeign *foreign,
     if (foreign->fd < 0)
         return -1;
 
-    g_free(foreign->path);
-    source->path = foreign->path = g_strdup_printf("/proc/self/fd/%d", foreign->fd);
+    source->content = foreign->content = g_strdup_printf("/proc/self/fd/%d", foreign->fd);
     return 0;
 }
 
@@ -383,7 +409,7 @@ virStorageRevForeignSource(virStorageRevOperation *op,
     }
 
     source->name = request->sourceText;
-    source->path = foreign->path = g_strdup(def->target.path);
+    source->path = source->content = foreign->path = g_strdup(def->target.path);
     source->capacity = def->target.capacity;
     if (def->type == VIR_STORAGE_VOL_DIR) {
         source->format = VIR_STORAGE_FILE_DIR;
@@ -544,6 +570,8 @@ virStorageRevRun(virStorageRevOperation *op,
         return virStorageRevRunPin(op, request);
     case VIR_STORAGE_REV_ACTION_REDEFINE:
         return virStorageRevRunRedefine(op, request);
+    case VIR_STORAGE_REV_ACTION_MARK:
+        return virStorageRevRunMark(op, request);
     case VIR_STORAGE_REV_ACTION_INVALID:
     case VIR_STORAGE_REV_ACTION_LAST:
         break;
@@ -599,8 +627,8 @@ virStorageRevCreateFrom(virConnectPtr conn,
 
     sourceVolume = virStorageRevRequestSourceVolume(&request, obj, sourceObj);
     slow = sourceObj != NULL ||
-        (request.action != VIR_STORAGE_REV_ACTION_REDEFINE && ops->copiesData &&
-         ops->copiesData(virStoragePoolObjGetDef(obj)));
+        (request.action != VIR_STORAGE_REV_ACTION_REDEFINE && request.action != VIR_STORAGE_REV_ACTION_MARK &&
+         ops->copiesData && ops->copiesData(virStoragePoolObjGetDef(obj)));
 
     if (virStorageRevOperationBeginFrom(&op, obj, sourceObj, request.target.volume, sourceVolume, slow) < 0)
         return -1;

@@ -11,6 +11,7 @@
 #include "storage_revision_facts.h"
 
 #include "storage_revision_checks.h"
+#include "viralloc.h"
 
 
 static int
@@ -44,6 +45,7 @@ virStorageRevFactsNewHead(const char *volume,
     if (vol->hasLifecycle) {
         meta->snapOnStart = vol->snapOnStart;
         meta->saveOnStop = vol->saveOnStop;
+        meta->onCrash = vol->onCrash;
         meta->source = g_strdup(vol->source);
     }
     meta->keep = vol->keep;
@@ -202,4 +204,61 @@ virStorageRevFactsLiveIsOfHead(virStorageRevFamily *family)
         live->boot == virStorageRevMetaBoot() &&
         !live->staged &&
         family->live->capacity == family->head->capacity;
+}
+
+
+/**
+ * virStorageRevFactsLiveIsOfEarlierBoot:
+ * @family: volume
+ *
+ * Is its live copy a leftover: made before the host was started, by a machine that starts afresh every time? What was
+ * imported is not, nor what goes with the memory of a saved machine.
+ */
+bool
+virStorageRevFactsLiveIsOfEarlierBoot(virStorageRevFamily *family)
+{
+    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
+    const virStorageRevMeta *live = family->live ? &family->live->meta : NULL;
+
+    if (!family->head || !live || !facts || facts->saveOnStop ||
+        !virStorageRevMetaIsOf(live, family->volume) ||
+        live->boot == 0 || live->boot == virStorageRevMetaBoot())
+        return false;
+    return !live->staged && live->use != VIR_STORAGE_REV_USE_SAVED && live->use != VIR_STORAGE_REV_USE_RESUMED;
+}
+
+
+/**
+ * virStorageRevFactsUse:
+ * @family: volume with a live copy
+ *
+ * Returns how far the domain that owns the live copy is with it; a file that was copied is nobody's
+ */
+virStorageRevUse
+virStorageRevFactsUse(virStorageRevFamily *family)
+{
+    const virStorageRevMeta *live = &family->live->meta;
+
+    return virStorageRevMetaIsOf(live, family->volume) ? live->use : VIR_STORAGE_REV_USE_NONE;
+}
+
+
+/**
+ * virStorageRevFactsMarked:
+ * @family: volume with a live copy
+ * @vol: says whose that is from now on
+ */
+void
+virStorageRevFactsMarked(virStorageRevFamily *family,
+                         const virStorageRevVol *vol,
+                         virStorageRevMeta *meta)
+{
+    virStorageRevMetaCopy(meta, &family->live->meta);
+    VIR_FREE(meta->headStamp); /* of the precache that it was */
+    if (!virStorageRevMetaIsOf(meta, family->volume)) {
+        virStorageRevMetaDropVolumeFacts(meta);
+        meta->volumeHash = virStorageRevMetaHash(family->volume);
+    }
+    meta->use = vol->use;
+    memcpy(meta->domain, vol->domain, VIR_UUID_BUFLEN);
 }

@@ -18,6 +18,14 @@ virStorageRevFactsNewHead(const char *volume,
                           const virStorageRevSource *source,
                           virStorageRevMeta *meta);
 
+virStorageRevUse
+virStorageRevFactsUse(virStorageRevFamily *family);
+
+void
+virStorageRevFactsMarked(virStorageRevFamily *family,
+                         const virStorageRevVol *vol,
+                         virStorageRevMeta *meta);
+
 void
 virStorageRevFactsOfVolume(virStorageRevFamily *family,
                            virStorageRevMeta *meta);
@@ -51,3 +59,6 @@ virStorageRevFactsToRemember(virStorageRevFamily *family,
 
 bool
 virStorageRevFactsLiveIsOfHead(virStorageRevFamily *family);
+
+bool
+virStorageRevFactsLiveIsOfEarlierBoot(virStorageRevFamily *family);

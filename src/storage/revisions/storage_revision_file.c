@@ -152,6 +152,27 @@ virStorageRevMetaWriteFile(int fd,
 }
 
 
+/**
+ * virStorageRevUnlockAndClose:
+ * @fd: image that may be locked, or -1; set to -1
+ *
+ * Gives its locks up before it closes it. They belong to the open file, which a process that the daemon has just forked
+ * has too, until it executes its program: closed alone, the image would seem to be in use for so long. Keeps errno.
+ */
+void
+virStorageRevUnlockAndClose(int *fd)
+{
+    struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+    int saved = errno;
+
+    /* Nobody who can open the file needs to hear that it cannot be unlocked: it is about to be closed. */
+    if (*fd >= 0)
+        ignore_value(fcntl(*fd, F_OFD_SETLK, &lock));
+    VIR_FORCE_CLOSE(*fd);
+    errno = saved;
+}
+
+
 /* Makes data, size, owner and attributes of a file durable. */
 int
 virStorageRevSync(int fd,

@@ -34,6 +34,12 @@ virStorageRevMetaWriteFile(int fd,
                            const virStorageRevMeta *meta,
                            const char *name);
 
+void
+virStorageRevUnlockAndClose(int *fd);
+
+/* As VIR_AUTOCLOSE, of an image that may be locked. */
+#define VIR_STORAGE_REV_AUTOUNLOCK __attribute__((cleanup(virStorageRevUnlockAndClose))) int
+
 int
 virStorageRevSync(int fd,
                   const char *name);

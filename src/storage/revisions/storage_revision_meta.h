@@ -10,6 +10,9 @@
 
 #include "storage_revision_conf.h"
 
+/* Hex digits of virStorageRevMetaHash(). */
+#define VIR_STORAGE_REV_HASH_LEN 16
+
 /* Longest text that is ever written: beyond about 250 bytes XFS keeps an attribute outside the inode, which makes
  * a cold refresh five times slower. */
 #define VIR_STORAGE_REV_META_MAX 200
@@ -33,6 +36,7 @@ struct _virStorageRevMeta {
     bool snapOnStart;
     bool saveOnStop;
     char *source;
+    virStorageRevOnCrash onCrash;
     int keep;                      /* VIR_STORAGE_REV_KEEP_UNSET: the pool's */
     unsigned long long nextId;     /* 0 where unknown */
     unsigned long long pruneUpTo;  /* unpinned revisions up to this id are retention's to remove */
@@ -41,6 +45,8 @@ struct _virStorageRevMeta {
     unsigned long long base;       /* the generation that this copy was made from; 0: not a live copy of ours */
     unsigned int boot;             /* virStorageRevMetaBoot() when it was made */
     bool staged;                   /* the content was imported, not cloned from the head */
+    virStorageRevUse use;          /* by the machine that owns it */
+    unsigned char domain[VIR_UUID_BUFLEN]; /* where use is not NONE */
 
     /* precache mark: the head that it is a clone of */
     char *headStamp;

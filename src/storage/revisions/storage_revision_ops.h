@@ -51,7 +51,8 @@ struct _virStorageRevSource {
     virStorageRevFamily *family;     /* NULL: another pool's volume */
     const virStorageRevState *state;
 
-    const char *path;                /* another pool's volume */
+    const char *path;                /* another pool's volume, as its definition says */
+    const char *content;             /* what to read of it: the path, or that of a file descriptor, a link */
     int format;
     unsigned long long capacity;
 };
@@ -116,6 +117,10 @@ struct _virStorageRevOps {
     int (*redefine)(virStorageRevContext *ctx,
                     virStorageRevFamily *family,
                     const virStorageRevMeta *facts);
+    /* says in the live copy's metadata which machine owns it, and how far that is with it, as @meta has it */
+    int (*mark)(virStorageRevContext *ctx,
+                virStorageRevFamily *family,
+                const virStorageRevMeta *meta);
     int (*resize)(virStorageRevContext *ctx,
                   virStorageRevFamily *family,
                   virStorageRevKind kind,
@@ -146,9 +151,9 @@ struct _virStorageRevOps {
                            char **temporary);
     void (*tidy)(virStorageRevContext *ctx,
                  const char *temporary);
-    /* in the place of the two above: the archive of a tree. @fd is filled with the end of a pipe that it is read from, and
-     * @lasting set when nothing that happens to @state disturbs it. End takes the end of the stream, and returns -1 with
-     * an error if what was read is not whole */
+    /* for trees, of which the two above serve copies to other pools only: an archive. @fd is filled with the end of a
+     * pipe that it is read from, and @lasting set when nothing that happens to @state disturbs it. End takes the end of
+     * the stream, and returns -1 with an error if what was read is not whole */
     virStorageRevPacking *(*packingBegin)(virStorageRevContext *ctx,
                                           virStorageRevFamily *family,
                                           const virStorageRevState *state,

@@ -18,7 +18,7 @@ VIR_ENUM_IMPL(virStorageRevAction,
               "invalid",
               "clone", "copy",
               "start", "stage", "commit",
-              "revert", "pin", "redefine",
+              "revert", "pin", "redefine", "mark",
 );
 
 
@@ -71,7 +71,9 @@ virStorageRevActionDecide(const virStorageRevName *source,
         return samePool ? VIR_STORAGE_REV_ACTION_CLONE : VIR_STORAGE_REV_ACTION_COPY;
 
     case VIR_STORAGE_REV_LIVE:
-        if (targetExists || (own && source->kind == VIR_STORAGE_REV_LIVE))
+        if (own && source->kind == VIR_STORAGE_REV_LIVE)
+            return targetExists ? VIR_STORAGE_REV_ACTION_MARK : VIR_STORAGE_REV_ACTION_INVALID;
+        if (targetExists)
             return VIR_STORAGE_REV_ACTION_INVALID;
         if (own && source->kind == VIR_STORAGE_REV_HEAD)
             return VIR_STORAGE_REV_ACTION_START;

@@ -22,6 +22,7 @@ typedef enum {
     VIR_STORAGE_REV_ACTION_REVERT,  /* A@ID → A */
     VIR_STORAGE_REV_ACTION_PIN,     /* A → A@word */
     VIR_STORAGE_REV_ACTION_REDEFINE, /* A → A */
+    VIR_STORAGE_REV_ACTION_MARK,    /* A@live → A@live */
 
     VIR_STORAGE_REV_ACTION_LAST,
 } virStorageRevAction;

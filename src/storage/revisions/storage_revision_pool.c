@@ -11,6 +11,7 @@
 #include "storage_revision_pool.h"
 
 #include "storage_revision_chain.h"
+#include "storage_revision_facts.h"
 #include "storage_revision_lock.h"
 #include "viralloc.h"
 #include "virerror.h"
@@ -218,6 +219,7 @@ virStorageRevVolSetHead(virStoragePoolObj *obj,
     vol->hasLifecycle = true;
     vol->snapOnStart = facts && facts->snapOnStart;
     vol->saveOnStop = !facts || facts->saveOnStop;
+    vol->onCrash = facts ? facts->onCrash : VIR_STORAGE_REV_ON_CRASH_COMMIT;
     vol->keep = facts ? facts->keep : VIR_STORAGE_REV_KEEP_UNSET;
     g_free(vol->source);
     vol->source = g_strdup(facts ? facts->source : NULL);
@@ -265,6 +267,10 @@ virStorageRevDefUpdate(virStoragePoolObj *obj,
     virStorageRevVolSetOrigins(vol, &state->meta);
     if (state->kind == VIR_STORAGE_REV_HEAD)
         virStorageRevVolSetHead(obj, vol, family);
+    if (state->kind == VIR_STORAGE_REV_LIVE) {
+        vol->use = virStorageRevFactsUse(family);
+        memcpy(vol->domain, state->meta.domain, VIR_UUID_BUFLEN);
+    }
 }
 
 

@@ -15,6 +15,7 @@
 #include "storage_driver.h"
 #include "storage_event.h"
 #include "storage_revision_checks.h"
+#include "storage_revision_file.h"
 #include "storage_revision_pool.h"
 #include "storage_revision_worker.h"
 #include "virerror.h"
@@ -56,7 +57,7 @@ virStorageRevUploadFree(virStorageRevUpload *upload)
     if (upload->staging)
         upload->ops->stagingEnd(upload->staging);
     else
-        VIR_FORCE_CLOSE(upload->fd);
+        virStorageRevUnlockAndClose(&upload->fd);
     virStorageRevLocksRelease(upload->locks);
     virObjectUnref(upload->events);
     g_free(upload->volume);
@@ -361,7 +362,8 @@ virStorageRevVolUpload(virStorageVolPtr vol,
 
 
 /*
- * A download of what had to be made for it is a file descriptor stream whose end tells that it can go.
+ * A download is a file descriptor stream whose end tells that what was made for it can go, and that others may change again
+ * what it read as it is.
  */
 typedef struct _virStorageRevDownload virStorageRevDownload;
 struct _virStorageRevDownload {
@@ -370,6 +372,7 @@ struct _virStorageRevDownload {
     unsigned char pool[VIR_UUID_BUFLEN];
     const virStorageRevOps *ops;
     virStorageRevLocks *locks;     /* of what is read, where it has to stay as it is */
+    int fd;                        /* of an image, with the locks that keep others from changing it */
     char *temporary;               /* an image that was made or activated, or NULL */
     virStorageRevPacking *packing; /* the archive of a tree, or NULL */
 };
@@ -382,6 +385,7 @@ virStorageRevDownloadFree(virStorageRevDownload *download,
 {
     int ret = 0;
 
+    virStorageRevUnlockAndClose(&download->fd);
     if (download->packing)
         ret = download->ops->packingEnd(download->packing, finish);
     if (download->temporary)
@@ -462,7 +466,6 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
     g_auto(virStorageRevOperation) op = { 0 };
     virStorageRevDownload *download = NULL;
     virStorageRevState *state;
-    VIR_AUTOCLOSE fd = -1;
     const virStorageRevOps *ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
     /* a tree that is read as it is stays locked as long as the client likes: others are refused at once */
     bool slow = ops->packingBegin && ops->copiesData(virStoragePoolObjGetDef(obj));
@@ -478,18 +481,19 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
     memcpy(download->pool, op.ctx->uuid, VIR_UUID_BUFLEN);
 
     virStorageRevOperationUnlock(&op);
-    if ((fd = virStorageRevDownloadOpen(download, &op, state)) >= 0)
-        ret = virStorageRevStreamOpen(stream, fd, offset, length, sparse, O_RDONLY);
-    VIR_FORCE_CLOSE(fd);
+    if ((download->fd = virStorageRevDownloadOpen(download, &op, state)) >= 0)
+        ret = virStorageRevStreamOpen(stream, download->fd, offset, length, sparse, O_RDONLY);
+    if (download->packing) /* which ends when nobody reads any more */
+        VIR_FORCE_CLOSE(download->fd);
     virStorageRevOperationLock(&op, 0);
 
-    if (ret == 0)
-        virFDStreamSkipHoles(stream);
-    if (ret == 0 && (download->temporary || download->packing))
-        virStorageRevDownloadAttach(download, stream);
-    else
+    if (ret < 0) {
         virStorageRevDownloadFree(download, false);
-    return ret;
+        return -1;
+    }
+    virFDStreamSkipHoles(stream);
+    virStorageRevDownloadAttach(download, stream);
+    return 0;
 }
 
 

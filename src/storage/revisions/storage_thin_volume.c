@@ -163,7 +163,7 @@ virStorageThinCopyInto(virStorageRevContext *ctx,
                        const char *stage)
 {
     VIR_AUTOCLOSE control = virStorageThinControlOpen();
-    VIR_AUTOCLOSE from = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    VIR_AUTOCLOSE from = open(source->content, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     VIR_AUTOCLOSE to = -1;
     size_t unzeroed;
 
@@ -377,6 +377,21 @@ virStorageThinRedefine(virStorageRevContext *ctx,
     if (family->head->hasMeta && STREQ_NULLABLE(before, after))
         return 0;
     return virStorageThinRewriteHeadMeta(ctx, family->head, &meta);
+}
+
+
+int
+virStorageThinMark(virStorageRevContext *ctx,
+                   virStorageRevFamily *family,
+                   const virStorageRevMeta *meta)
+{
+    const virStorageRevMeta *metas[] = { meta, NULL };
+
+    if (virStorageThinTag(ctx, family->live, metas) < 0)
+        return -1;
+    virStorageRevMetaCopy(&family->live->meta, meta);
+    family->live->hasMeta = true;
+    return 0;
 }
 
 

@@ -45,6 +45,11 @@ virStorageThinPin(virStorageRevContext *ctx,
                   const char *word);
 
 int
+virStorageThinMark(virStorageRevContext *ctx,
+                   virStorageRevFamily *family,
+                   const virStorageRevMeta *meta);
+
+int
 virStorageThinRedefine(virStorageRevContext *ctx,
                        virStorageRevFamily *family,
                        const virStorageRevMeta *facts);

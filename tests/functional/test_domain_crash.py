@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon killed at every step of what a domain does to its volumes."""
+
+import pytest
+
+from crashrig import run_killed
+from domains import disk_on, domains
+from pools import pattern, usually, wait_for
+
+STRIDE = 6
+MOST = 100
+
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.usually_once,
+              pytest.mark.timeout_seconds(900)]
+
+
+@pytest.fixture(params=usually([1], range(2, STRIDE + 1), pytest.mark.long))
+def steps(request):
+    """Each sixth step; the rest with --long."""
+    return range(request.param, MOST, STRIDE)
+
+
+@pytest.fixture
+def domain(daemon):
+    """Makes a domain on live copies."""
+    with domains(daemon) as new:
+        yield lambda pool, *volumes: new(
+            disk_on(pool, f"{volume}@live", f"vd{volume}")
+            for volume in volumes)
+
+
+def killed(rig, pool, step, run):
+    """Whether there was such a step; then there is a new daemon."""
+    if len(run_killed(rig, step, run)) < step:
+        return False
+    rig.daemon.wait_dead()
+    rig.daemon.restart()
+    pool.begin()
+    return True
+
+
+@pytest.mark.parametrize("rig", ["xfs"], indirect=True)
+def test_daemon_killed_while_a_domain_ends(rig, steps, domain):
+    """What it wrote is committed by the next daemon, or the domain finds it
+    when it starts again."""
+    done = 0
+    for step in steps:
+        pool = rig.load(rig.blank)
+        pool.create("a", content="one")
+        vm = domain(pool, "a").start()
+        pool.write("a@live", pattern("two"))
+        if not killed(rig, pool, step, vm.stop):
+            break
+        wait_for(lambda: not vm.runs(), 20, "the domain is over")
+        assert pool.holds("a@live" if pool.dirty("a") else "a", "two")
+        vm.start().stop()
+        assert pool.holds("a", "two") and not pool.dirty("a")
+        assert pool.holds(f"a@{pool.revisions('a')[0]}", "one")
+        assert pool.files.at_rest() == []
+        done += 1
+    rig.unload()
+    assert done > 0, "no steps were seen"
+
+
+@pytest.mark.parametrize("rig", ["xfs"], indirect=True)
+def test_daemon_killed_while_live_copies_are_made(rig, steps, domain):
+    """The next start goes on with what was there, and makes the rest."""
+    done = 0
+    for step in steps:
+        pool = rig.load(rig.blank)
+        pool.create("a", content="a")
+        pool.create("b", content="b")
+        pool.start("b")
+        pool.write("b@live", pattern("before"))
+        vm = domain(pool, "a", "b")
+        if not killed(rig, pool, step, vm.try_to_start):
+            vm.stop()
+            break
+        if not vm.runs():
+            assert pool.holds("b@live" if pool.dirty("b") else "b", "before")
+            vm.start()
+        vm.stop()
+        assert pool.holds("a", "a") and pool.holds("b", "before")
+        assert not pool.dirty("a") and not pool.dirty("b")
+        assert pool.files.at_rest() == []
+        done += 1
+    rig.unload()
+    assert done > 0, "no steps were seen"

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Live copies that start and stop with LXC containers (design section 8),
+which name them by path, and need a kernel with cgroups: in a guest."""
+
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from pools import MIB, snapshot_of
+from reflinkpool import ReflinkPool
+from test_fspool_containers import Container
+
+# Once in some twenty starts, the emulated kernel's container does not end.
+pytestmark = pytest.mark.long
+
+SIZE = 16 * MIB
+XML = """<domain type='lxc'><name>{name}</name><memory>65536</memory>
+<os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg>
+<initarg>{script}</initarg></os><devices>
+<filesystem type='file' accessmode='passthrough'><driver type='loop'
+format='raw'/><source file='{path}'/><target dir='/'/></filesystem>
+<console type='pty'/></devices></domain>"""
+
+
+@pytest.fixture
+def pool(daemon, filesystem):
+    """A pool at a short path: LXC takes images with less than 64 letters."""
+    with tempfile.TemporaryDirectory(dir="/") as short:
+        subprocess.run(["mount", "--bind", filesystem, short], check=True)
+        a_pool = ReflinkPool(daemon, short).up()
+        yield a_pool
+        a_pool.remove()
+        subprocess.run(["umount", short], check=True)
+
+
+@pytest.fixture
+def root(pool, tmp_path):
+    """A volume with a file system of what a container needs."""
+    tree = tmp_path / "tree"
+    for name in ("bin", "proc", "sys", "dev", "tmp", "run"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", tree / "bin")
+    (tree / "bin" / "sh").symlink_to("busybox")
+    pool.create("root", SIZE)
+    subprocess.run(["mkfs.ext4", "-q", "-d", str(tree),
+                    pool.device("root")], check=True)
+    return "root"
+
+
+def run(pool, volume, script):
+    """Let a container on the live copy run such a script."""
+    container = Container(pool, volume, script)
+    container.xml = XML.format(name=container.name, script=script,
+                               path=pool.files.live(volume))
+    container.run()
+
+
+def has(pool, volume, name):
+    """What a volume's file system has in a file."""
+    return subprocess.run(["debugfs", "-R", f"cat /{name}",
+                           pool.device(volume)], check=True,
+                          capture_output=True, text=True).stdout
+
+
+def test_container_commits_what_it_wrote(pool, root):
+    """At each stop, with the former state as a revision."""
+    for number in (1, 2):
+        run(pool, root, f"echo {number} &gt; /made")
+        assert not pool.dirty(root)
+        assert has(pool, root, "made") == f"{number}\n"
+    assert len(pool.revisions(root)) == 1
+
+
+def test_container_on_a_snapshot_starts_afresh(pool, root):
+    """What it wrote is gone, and the template as it was."""
+    pool.create("app", None, lifecycle=snapshot_of(root))
+    for _ in range(2):
+        run(pool, "app", "ls /made || echo x &gt; /made; ls /made &gt; /dev/null")
+        assert not pool.has("app@live")
+    assert has(pool, root, "made") == ""
