@@ -174,13 +174,18 @@ class NfsHome:
         for name in ("nfsv4gracetime", "nfsv4leasetime"):
             with open("/proc/fs/nfsd/" + name, "w", encoding="ascii") as file:
                 file.write("10")
-        run("rpc.nfsd", "-N", "3", "2")
+        self.serve()
         run("rpc.mountd", "-N", "3")
         self.path = os.path.join(workspace.path, "nfs-client")
         os.makedirs(self.path)
         run("mount", "-t", "nfs", "-o", "vers=4.2",
             f"{self.HOST}:{self.EXPORT}", self.path)
         self.workspace = workspace
+
+    @staticmethod
+    def serve(threads=2):
+        """Answer, with so many threads; with none, as if switched off."""
+        run("rpc.nfsd", "-N", "3", str(threads))
 
     def has(self, feature):
         return feature in self.features
@@ -193,6 +198,6 @@ class NfsHome:
 
     def close(self):
         run("umount", self.path)
-        run("rpc.nfsd", "0")
+        self.serve(0)
         run("exportfs", "-ua")
         self.workspace.umount(self.served)

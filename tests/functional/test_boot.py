@@ -48,6 +48,16 @@ def test_start_after_a_reboot_cleans_up(pool, daemon, tmp_path):
         assert pool.files.at_rest() == []
 
 
+def test_start_that_was_killed_is_finished(pool, daemon, tmp_path):
+    """Section 6: libvirt notes that a pool runs before anything is done about
+    what is in it; the next daemon does that."""
+    pool.create("v", lifecycle=VOLATILE)
+    pool.start("v")
+    pool.write("v@live", pattern("written"))
+    with another_boot(daemon, tmp_path):
+        assert pool.virt.isActive() and not pool.dirty("v")
+
+
 def test_live_copy_of_persistent_volume_is_kept(pool, daemon, tmp_path):
     """Section 6: kept and reported, and the next commit has it (H8)."""
     started(pool)

@@ -88,6 +88,17 @@ def test_folder_swapped_for_a_link(fspool, outside, change):
         assert not os.path.exists(fspool.device("copy") + "/inner")
 
 
+def test_copy_from_a_folder_swapped_for_a_link(fspool, fspools, outside):
+    """Section 6: no more than a clone within the pool."""
+    other = fspools().up()
+    other.create("d/sub", content="one")
+    vol = other.vol("d/sub")
+    os.rename(other.path + "/d", other.path + "/moved")
+    os.symlink(outside, other.path + "/d")
+    with fspool.refuses():
+        fspool.clone(vol, "copy")
+
+
 def test_links_in_an_item_are_not_followed(fspool, outside):
     """Section 6: an item may hold links to anywhere."""
     fspool.create("a", content="one")
@@ -295,6 +306,36 @@ def test_item_that_is_a_mount(fspool, fs, outside):
     finally:
         run("umount", fspool.path + "/m")
     assert fs.path
+
+
+@pytest.mark.parametrize("reason", ["mount", "immutable"])
+def test_item_that_cannot_be_deleted_keeps_its_revisions(fspool, outside,
+                                                         reason):
+    """Nothing is removed of a volume that cannot be removed whole."""
+    fspool.create("a", content="one")
+    fspool.pin("a", "w")
+    fspool.cycle("a", "two")
+    head = fspool.device("a")
+    fd = os.open(head, os.O_RDONLY)
+    if reason == "mount":
+        run("mount", "--bind", outside, head)
+    else:
+        set_immutable(fd, True)
+    try:
+        for flags in (0, libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS):
+            with refused(match="a"):
+                fspool.delete("a", flags)
+    finally:
+        if reason == "mount":
+            run("umount", head)
+        else:
+            set_immutable(fd, False)
+        os.close(fd)
+    fspool.refresh()
+    assert fspool.holds("a", "two") and fspool.holds("a@w", "one")
+    assert fspool.revisions("a") == [1]
+    fspool.delete("a", libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS)
+    assert fspool.names() == []
 
 
 @local

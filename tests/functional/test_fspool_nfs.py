@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """fspools in a directory of a server (design section 4): in a guest."""
 
+import contextlib
 import os
 import tempfile
 import types
@@ -12,7 +13,7 @@ from crashrig import MOST_STEPS, check, killed_at, view
 from filesystems import run
 from fspoolpool import FsPool
 from fstrees import destroy, mount_of
-from pools import INVALID, refused
+from pools import INVALID, refused, wait_for
 from test_fspool_crash import OPERATIONS
 
 pytestmark = [pytest.mark.only_guest, pytest.mark.needs("nfs")]
@@ -55,6 +56,41 @@ def test_remote_pool(remote):
     assert pool.holds("d/b", "two")
     pool.virt.destroy()
     assert mount_of(pool.path) is None
+
+
+@pytest.fixture
+def server(fs):
+    """The server, which answers again in the end."""
+    yield fs
+    fs.serve()
+
+
+def begins(pool):
+    """Whether a pool starts by now."""
+    with contextlib.suppress(libvirt.libvirtError):
+        pool.virt.create(0)
+    return pool.virt.isActive()
+
+
+def test_start_while_the_server_is_gone(remote, server, daemon):
+    """Section 6: no callback hangs the daemon's other pools. A pool whose
+    server does not answer cannot be unmounted, and is found at the start."""
+    pool = remote()
+    pool.virt.build(0)
+    pool.virt.create(0)
+    pool.create("a", content="one")
+    server.serve(0)
+    with refused():
+        pool.virt.refresh(0)
+    assert not pool.virt.isActive() and mount_of(pool.path)
+    with refused(match=pool.name):
+        pool.virt.create(0)
+    with refused():
+        pool.virt.delete(0)
+    assert daemon.conn.listAllStoragePools()
+    server.serve()
+    wait_for(lambda: begins(pool), 120, "the server answers again")
+    assert pool.holds("a", "one")
 
 
 def test_remote_directory_that_is_missing(remote):

@@ -17,6 +17,7 @@
 #include "tree.h"
 
 #include "storage_fspool_subvolume.h"
+#include "storage_fspool_tree_entry.h"
 
 #define MANY 100000
 
@@ -148,6 +149,35 @@ testRemoveRace(Trees *trees,
         VIR_FORCE_CLOSE(trees->from);
         trees->from = makeDir(trees->dir, "from");
     }
+}
+
+
+static void
+moveBackAndForth(int dir)
+{
+    ignore_value(renameat(dir, "dir", dir, "../to/dir"));
+    ignore_value(renameat(dir, "../to/dir", dir, "dir"));
+}
+
+
+/* A directory that is moved out while it is opened is there, or not, but no mount point. */
+static void
+testOpenMoved(Trees *trees,
+              gconstpointer data G_GNUC_UNUSED)
+{
+    Racer racer = { .dir = trees->from, .act = moveBackAndForth };
+    VIR_AUTOCLOSE dir = makeDir(trees->from, "dir");
+    size_t i;
+
+    startRace(&racer);
+    for (i = 0; i < 100000; i++) {
+        VIR_AUTOCLOSE fd = virStorageFspoolTreeOpen(trees->from, "dir", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+
+        if (fd < 0)
+            g_assert_cmpint(errno, ==, ENOENT);
+    }
+    stopRace(&racer);
+    removeFrom(trees);
 }
 
 
@@ -535,6 +565,7 @@ main(int argc,
     ADD("message", NULL, testMessage);
     ADD("mounts", NULL, testMounts);
     ADD("swapped", NULL, testRemoveRace);
+    ADD("open-moved", NULL, testOpenMoved);
     ADD("moved", NULL, testRemoveMoved);
     ADD("live", NULL, testRemoveLive);
     ADD("path", NULL, testRemovePath);

@@ -86,9 +86,13 @@ virStorageBackendFspoolStart(virStoragePoolObj *obj)
     bool directory = virStorageFspoolSourceIsDirectory(virStoragePoolObjGetDef(obj));
     virErrorPtr err = NULL;
 
+    /* A refresh that failed has left these if the pool could not be unmounted, but libvirt has dropped its own. */
+    virStorageRevPoolReset(obj);
     if (!directory && virStorageFspoolSourceMount(obj) < 0)
         return -1;
-    if (virStorageBackendFspoolPrepare(virStoragePoolObjGetDef(obj)) == 0) {
+    /* a server that was mounted before may not answer any more */
+    if (virStorageFspoolSourceIsAlive(virStoragePoolObjGetDef(obj)) == 0 &&
+        virStorageBackendFspoolPrepare(virStoragePoolObjGetDef(obj)) == 0) {
         virStorageRevPoolGet(virStoragePoolObjGetDef(obj))->starting = true;
         return 0;
     }
@@ -151,6 +155,8 @@ virStorageBackendFspoolDelete(virStoragePoolObj *obj,
 
     virCheckFlags(0, -1);
 
+    if (virStorageFspoolSourceIsAlive(def) < 0)
+        return -1;
     if (virStorageFspoolRootRemove(def->target.path) < 0) {
         virReportSystemError(errno, _("pool '%1$s' still has volumes, revisions, or what is being removed of them"), def->name);
         return -1;
@@ -321,6 +327,7 @@ static const virStorageRevOps virStorageFspoolOps = {
     .deleteVolume = virStorageFspoolDeleteVolume,
     .deleteRevision = virStorageFspoolDeleteRevision,
     .prune = virStorageFspoolPrune,
+    .openForDownload = virStorageFspoolOpenForCopy,
     .packingBegin = virStorageFspoolPackingBegin,
     .packingEnd = virStorageFspoolPackingEnd,
     .tidy = virStorageFspoolTidy,

@@ -9,9 +9,7 @@
 #include <config.h>
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "storage_fspool_archive_node.h"
 #include "storage_fspool_name.h"
@@ -32,29 +30,6 @@ virStorageFspoolArchiveProcPath(virStorageFspoolArchiveProc path,
                                 int fd)
 {
     g_snprintf(path, sizeof(virStorageFspoolArchiveProc), "/proc/self/fd/%d", fd);
-}
-
-
-/**
- * virStorageFspoolArchiveOpenNode:
- * @dirfd: directory
- * @base: name in it, without a slash
- *
- * Gets hold of whatever that is, a symbolic link itself included, without opening it: a FIFO does not block, a device
- * does not notice. (virStorageRevOpenAt() adds flags that openat2() refuses beside O_PATH.)
- *
- * Returns a descriptor as of O_PATH, or -1 with errno; EXDEV when something is mounted there
- */
-int
-virStorageFspoolArchiveOpenNode(int dirfd,
-                                const char *base)
-{
-    struct open_how how = {
-        .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-    };
-
-    return syscall(SYS_openat2, dirfd, base, &how, sizeof(how));
 }
 
 

@@ -24,10 +24,6 @@ virStorageFspoolArchiveProcPath(virStorageFspoolArchiveProc path,
                                 int fd);
 
 int
-virStorageFspoolArchiveOpenNode(int dirfd,
-                                const char *base);
-
-int
 virStorageFspoolArchiveOpenDir(int dirfd,
                                const char *path);
 

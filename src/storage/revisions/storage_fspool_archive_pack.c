@@ -20,6 +20,7 @@
 #include "storage_fspool_archive_node.h"
 #include "storage_fspool_archive_output.h"
 #include "storage_fspool_name.h"
+#include "storage_fspool_tree_entry.h"
 #include "storage_revision_file.h"
 #include "viralloc.h"
 #include "virerror.h"
@@ -459,7 +460,7 @@ static int
 virStorageFspoolPackNode(virStorageFspoolPack *pack,
                          const char *name)
 {
-    VIR_AUTOCLOSE node = virStorageFspoolArchiveOpenNode(pack->dirfd, name);
+    VIR_AUTOCLOSE node = virStorageFspoolTreeOpen(pack->dirfd, name, O_PATH | O_NOFOLLOW);
     virStorageFspoolPackDir *dir = g_ptr_array_index(pack->dirs, pack->dirs->len - 1);
     struct stat sb;
 

@@ -17,6 +17,7 @@
 #include "storage_fspool_archive_dirs.h"
 #include "storage_fspool_archive_input.h"
 #include "storage_fspool_archive_node.h"
+#include "storage_fspool_tree_entry.h"
 #include "storage_revision_file.h"
 #include "viralloc.h"
 #include "virerror.h"
@@ -272,7 +273,7 @@ virStorageFspoolUnpackHardLink(virStorageFspoolUnpack *unpack,
 
     parent = virStorageFspoolArchiveParent(target, &base);
     if ((dirfd = virStorageFspoolArchiveOpenDir(unpack->top, parent)) < 0 ||
-        (node = virStorageFspoolArchiveOpenNode(dirfd, base)) < 0 ||
+        (node = virStorageFspoolTreeOpen(dirfd, base, O_PATH | O_NOFOLLOW)) < 0 ||
         fstat(node, &sb) < 0 || !S_ISREG(sb.st_mode))
         return virStorageFspoolArchiveRefuse(unpack->volume, item->path,
                                              N_("it is a hard link to something that is not a file of the archive"));
@@ -296,7 +297,7 @@ virStorageFspoolUnpackFinishNode(virStorageFspoolUnpack *unpack,
                                  virStorageFspoolUnpackItem *item,
                                  mode_t type)
 {
-    VIR_AUTOCLOSE node = virStorageFspoolArchiveOpenNode(item->dirfd, item->base);
+    VIR_AUTOCLOSE node = virStorageFspoolTreeOpen(item->dirfd, item->base, O_PATH | O_NOFOLLOW);
     struct stat sb;
 
     if (node < 0 || fstat(node, &sb) < 0)

@@ -25,6 +25,9 @@
 /* One system call tells of some thousand entries. */
 #define READER_SIZE (64 * 1024)
 
+/* Of a directory that others move, until it is taken for a mount point. */
+#define OPEN_TRIES 16
+
 /* Of a path in an error message: more does not help, and whoever makes names may make them long. */
 #define NAME_TEXT_MAX 80
 #define PATH_TEXT_MAX 200
@@ -163,6 +166,9 @@ virStorageFspoolTreeStat(int fd,
  *
  * virStorageRevOpenAt() adds flags that do not go together with O_PATH.
  *
+ * What is moved out of the directory at just this moment is EXDEV to the kernel too (complete_walk() in fs/namei.c): tried
+ * again, it is not there any more, while a mount point stays one.
+ *
  * Returns a file descriptor, or -1 with errno; EXDEV when there is a mount point
  */
 int
@@ -174,8 +180,14 @@ virStorageFspoolTreeOpen(int dirfd,
         .flags = oflags | O_CLOEXEC,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
     };
+    size_t tries;
+    int fd = -1;
 
-    return syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+    for (tries = 0; tries < OPEN_TRIES; tries++) {
+        if ((fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how))) >= 0 || errno != EXDEV)
+            break;
+    }
+    return fd;
 }
 
 

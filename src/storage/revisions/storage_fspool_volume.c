@@ -243,17 +243,34 @@ virStorageFspoolCreate(virStorageRevContext *ctx,
 }
 
 
+/* Opens a tree that is to be copied to another pool. */
+int
+virStorageFspoolOpenForCopy(virStorageRevContext *ctx,
+                            virStorageRevFamily *family,
+                            const virStorageRevState *state,
+                            char **temporary G_GNUC_UNUSED)
+{
+    g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
+    g_autofree char *name = virStorageRevStateName(family, state);
+
+    if (virStorageFspoolPoolOpen(&pool, ctx) < 0)
+        return -1;
+    return virStorageFspoolOpenState(&pool, state, name);
+}
+
+
 /* Opens what a clone or copy reads; another pool's directory may lie on a file system of its own. */
 static int
 virStorageFspoolSourceOpen(virStorageFspoolPool *pool,
                            const virStorageRevSource *source)
 {
+    int nofollow = source->content == source->path ? O_NOFOLLOW : 0;
     int fd;
 
     if (source->family)
         return virStorageFspoolOpenState(pool, source->state, source->name);
 
-    if ((fd = open(source->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+    if ((fd = open(source->content, O_RDONLY | O_DIRECTORY | O_CLOEXEC | nofollow)) < 0)
         virReportSystemError(errno, _("cannot open volume '%1$s'"), source->name);
     return fd;
 }
@@ -440,6 +457,28 @@ virStorageFspoolRemoveOldest(virStorageFspoolPool *pool,
 }
 
 
+/* Can the tree of @state be moved away? What is in it does not matter, since that goes later. */
+static int
+virStorageFspoolCheckRemovable(virStorageFspoolPool *pool,
+                               const virStorageRevState *state,
+                               const char *name)
+{
+    VIR_AUTOCLOSE fd = virStorageFspoolOpenState(pool, state, name);
+    struct statx sx;
+
+    if (fd < 0)
+        return -1;
+    if (statx(fd, "", AT_EMPTY_PATH, 0, &sx) == 0 &&
+        sx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("the directory of volume '%1$s' is protected from changes: take that back first (see chattr(1))"),
+                       name);
+        return -1;
+    }
+    return 0;
+}
+
+
 /* The head goes last: whenever it is interrupted, what is left is a volume. */
 int
 virStorageFspoolDeleteVolume(virStorageRevContext *ctx,
@@ -448,7 +487,8 @@ virStorageFspoolDeleteVolume(virStorageRevContext *ctx,
     g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
 
     if (virStorageFspoolPoolOpen(&pool, ctx) < 0 ||
-        virStorageFspoolStageCheckFree(&pool.root, family->volume) < 0)
+        virStorageFspoolStageCheckFree(&pool.root, family->volume) < 0 ||
+        virStorageFspoolCheckRemovable(&pool, family->head, family->volume) < 0)
         return -1;
 
     while (family->revisions->len > 0) {

@@ -64,6 +64,12 @@ virStorageFspoolPrune(virStorageRevContext *ctx,
                       virStorageRevFamily *family,
                       size_t count);
 
+int
+virStorageFspoolOpenForCopy(virStorageRevContext *ctx,
+                            virStorageRevFamily *family,
+                            const virStorageRevState *state,
+                            char **temporary);
+
 void
 virStorageFspoolTidy(virStorageRevContext *ctx,
                      const char *trashed);

@@ -55,6 +55,14 @@ virStorageRevVolParseFlags(virStoragePoolDef *pool)
 }
 
 
+/* Does a pool lie on a volume of another one, which has to be active by the time that it is started? */
+bool
+virStorageRevPoolIsOnVolume(virStoragePoolDef *pool)
+{
+    return virStorageRevPoolTypeIs(pool->type) && virStorageRevPoolGet(pool)->sourceVolume;
+}
+
+
 /* What a new volume without a create-from is made of. */
 typedef struct _virStorageRevTemplate virStorageRevTemplate;
 struct _virStorageRevTemplate {

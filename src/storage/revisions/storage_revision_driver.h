@@ -27,6 +27,9 @@ unsigned int
 virStorageRevVolParseFlags(virStoragePoolDef *pool);
 
 bool
+virStorageRevPoolIsOnVolume(virStoragePoolDef *pool);
+
+bool
 virStorageRevVolCreateXML(virConnectPtr conn,
                           virStoragePoolObj *obj,
                           virStorageVolDef *def,

@@ -12,6 +12,7 @@
 
 #include "storage_thin_recover.h"
 
+#include "storage_revision_facts.h"
 #include "storage_revision_lock.h"
 #include "storage_thin_device.h"
 #include "storage_thin_name.h"
@@ -79,12 +80,13 @@ virStorageThinRecoverMerge(virStorageRevContext *ctx,
 
 
 /* Returns the revision that was the head when an exchange of it was interrupted: the one that what was to replace it
- * names, or that Qubes has made it a snapshot of; and where nothing was to replace it, the newest. */
+ * names, or else, as Qubes names none, that it is a snapshot of; and where nothing was to replace it, the newest. */
 static virStorageRevState *
 virStorageThinFindFormerHead(virStorageRevFamily *family)
 {
     const virStorageRevState *live = family->live;
     virStorageRevState *newest = NULL;
+    virStorageRevState *origin = NULL;
     size_t i;
 
     for (i = 0; i < family->revisions->len; i++) {
@@ -93,10 +95,12 @@ virStorageThinFindFormerHead(virStorageRevFamily *family)
         if (state->kind != VIR_STORAGE_REV_NUMBERED)
             continue;
         newest = state;
-        if (live && (live->meta.nextId == state->id + 1 || STREQ_NULLABLE(live->origin, state->file)))
+        if (live && live->meta.nextId == state->id + 1)
             return state;
+        if (live && STREQ_NULLABLE(live->origin, state->file))
+            origin = state;
     }
-    return live ? NULL : newest;
+    return live ? origin : newest;
 }
 
 
@@ -170,12 +174,7 @@ static void
 virStorageThinRecoverLive(virStorageRevContext *ctx,
                           virStorageRevFamily *family)
 {
-    const virStorageRevMeta *facts = virStorageRevFamilyVolumeFacts(family);
-
-    if (!family->head || !family->live || !facts || facts->saveOnStop ||
-        !virStorageRevMetaIsOf(&family->live->meta, family->volume) ||
-        family->live->meta.boot == 0 || family->live->meta.boot == virStorageRevMetaBoot() ||
-        family->live->meta.staged ||
+    if (!virStorageRevFactsLiveIsOfEarlierBoot(family) ||
         virStorageThinIsOpen(ctx, family->live->file))
         return;
     if (virStorageThinDiscard(ctx, family) < 0)
