@@ -14,15 +14,24 @@ sys.path.insert(0, FUNCTIONAL)
 import differences      # pylint: disable=wrong-import-position
 
 
+# Where the tests of a file stand that has none of its own.
+SHARED = {"test_behaviour.py": "behaviour.py"}
+
+
+def functions(name):
+    """The names of all functions in a file."""
+    with open(os.path.join(FUNCTIONAL, name), encoding="utf-8") as file:
+        tree = ast.parse(file.read())
+    return {node.name for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("table", [differences.REFLINK_ONLY, differences.ONCE],
                          ids=["reflink only", "once"])
 def test_every_entry_is_a_test(table):
     for files in table.values():
         for name, tests in files.items():
-            with open(os.path.join(FUNCTIONAL, name), encoding="utf-8") as file:
-                tree = ast.parse(file.read())
-            there = {node.name for node in tree.body
-                     if isinstance(node, ast.FunctionDef)}
+            there = functions(SHARED.get(name, name))
             wanted = {t.partition("[")[0] for t in (tests or "").split()}
             assert wanted <= there, name
 

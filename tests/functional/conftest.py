@@ -8,8 +8,8 @@ import signal
 import pytest
 
 # Before these are imported: what differed stands in the error.
-pytest.register_assert_rewrite("crashrig", "pools", "thincrash", "fsplaces",
-                               "fspoolpool", "fstrees")
+pytest.register_assert_rewrite("behaviour", "crashrig", "pools", "thincrash",
+                               "fsplaces", "fspoolpool", "fstrees")
 
 # pylint: disable=wrong-import-position
 import differences
@@ -69,6 +69,9 @@ def is_long(item):
     params = parameters(item)
     if item.get_closest_marker("long"):
         return True
+    if item.get_closest_marker("usually_once"):
+        kind = item.config.getoption("pool_type")
+        return params.get("home", HOMES[kind].KINDS[0]) != HOMES[kind].KINDS[0]
     if "rig" not in params:
         return False
     if item.originalname in USUAL:
@@ -88,6 +91,15 @@ def pytest_generate_tests(metafunc):
              metafunc.definition.iter_markers("parametrize")), []):
         users = USERS[kind]
         metafunc.parametrize("user", list(users.values()), ids=list(users))
+
+
+def pytest_ignore_collect(collection_path, config):
+    """What is not named on the command line, and would be left out anyhow."""
+    if collection_path.name.startswith("test_") and differences.nothing_left(
+            collection_path, config.getoption("pool_type"),
+            config.getoption("all_thin")):
+        return True
+    return None
 
 
 def pytest_collection_modifyitems(config, items):

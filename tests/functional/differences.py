@@ -3,12 +3,15 @@
 
 Each test runs on reflink and on qubes-thin, unless it stands here. A name of a
 test with a parameter in brackets leaves out that one only. The files
-test_thin_*.py are for qubes-thin alone, and test_guest_*.py for a guest.
+test_thin_*.py are for qubes-thin alone, test_fspool_*.py for no image at all,
+and test_guest_*.py for a guest.
 """
 
 import os
+import re
 
 THIN_FILES = "test_thin_"
+TREE_FILES = "test_fspool_"
 GUEST_FILES = "test_guest_"
 
 # What is not so, or not there, with logical volumes. In each reason: what is
@@ -32,6 +35,7 @@ REFLINK_ONLY = {
         "test_chain.py": None,
         "test_clone.py": """test_format_is_kept test_other_format_is_refused
             test_start_is_no_clone_of_another_format""",
+        "test_domain_lifecycle.py": "test_internal_snapshot_is_kept",
         "test_create.py": """test_qcow2_volume test_qcow2_over_raw_is_an_overlay
             test_prealloc_metadata_for_qcow2""",
         "test_inuse.py": "test_used_qcow2_head_refuses",
@@ -172,11 +176,23 @@ REFLINK_ONLY = {
     },
     "The steps to crash at are processes, not system calls: "
     "test_thin_crash.py.": {
-        "test_crash.py": None, "test_faults.py": None,
-        "test_guest_power.py": None,
+        "test_crash.py": None, "test_domain_crash.py": None,
+        "test_faults.py": None,
+        "test_guest_power.py": None, "test_recovery.py": None,
+    },
+    "A container by path is the same for an LV: test_domain_lifecycle.py.": {
+        "test_guest_container.py": None,
     },
     "An unprivileged daemon may not run LVM.": {
         "test_session.py": None,
+    },
+    "Steps that only files in a directory have.": {
+        "test_guest_apparmor.py": """
+            test_operation_on_files_of_a_confined_daemon
+            test_tree_of_a_confined_daemon test_pool_under_an_older_profile""",
+    },
+    "A thin pool belongs to one host at a time.": {
+        "test_migration.py": None,
     },
 }
 
@@ -333,7 +349,9 @@ ONCE = {
             test_snapshot_of_running_source_has_its_committed_state
             test_snapshot_volume_is_stable_while_it_runs
             test_stage_from_a_revision_of_another
-            test_start_works_after_discard""",
+            test_start_works_after_discard
+            test_live_copy_survives_refresh_and_restart
+            test_stage_of_identical_content_commits""",
         "test_list.py": """
             test_everything_is_listed
             test_left_out_revisions_are_still_reachable""",
@@ -345,13 +363,17 @@ ONCE = {
             test_unmodified_virsh_resizes test_live_copy_of_volatile_volume""",
         "test_revisions.py": """
             test_pin_records_the_head test_ids_are_not_reused_after_delete
-            test_revision_in_use_is_deferred""",
+            test_revision_in_use_is_deferred test_redefine_of_the_lifecycle
+            test_reverted_head_is_independent_of_the_revision""",
         "test_streams.py": """
             test_upload_replaces_the_content test_plain_upload_by_virsh
             test_download test_shorter_upload_keeps_the_size
             test_former_state_becomes_a_revision
             test_upload_works_after_an_abort
             test_copy_while_target_is_downloaded
+            test_disconnect_leaves_the_head test_upload_ends_with_an_event
+            test_aborted_download_leaves_nothing
+            test_finish_is_refused_when_the_volume_changed
             test_download_of_dirty_volume_is_the_committed_state
             test_start_during_an_upload_is_consistent""",
         "test_wipe.py": "test_wipe_makes_zeros test_unmodified_virsh_wipes",
@@ -365,7 +387,8 @@ ONCE = {
             test_live_copy_of_persistent_volume_is_kept
             test_unwritten_live_copy_of_an_earlier_boot_commits""",
         "test_clone.py": """
-            test_larger_clone_is_grown test_origin_is_nested_to_the_first
+            test_larger_clone_is_grown test_clone_is_independent
+            test_origin_is_nested_to_the_first
             test_clone_of_a_live_copy test_copy_from_a_stock_dir_pool
             test_copy_to_elsewhere_stays_sparse""",
         "test_inuse.py": """
@@ -391,6 +414,8 @@ ONCE = {
         "test_streams.py": """
             test_download_of_the_live_copy_is_stable
             test_sparse_upload_by_virsh test_refresh_during_an_upload
+            test_download_is_stable_over_a_revert test_offset_and_length
+            test_delete_during_an_upload_is_consistent
             test_upload_in_place_ends_with_an_event""",
     },
     "Shared code does it; what is thin pools' own is in test_thin_*.py.": {
@@ -398,8 +423,53 @@ ONCE = {
         "test_pool.py": None, "test_resize.py": None, "test_wipe.py": None,
         "test_xml.py": None,
     },
+    "The driver does it before any type has its say.": {
+        "test_behaviour.py": """
+            test_transient_pool_becomes_persistent
+            test_transient_pool_has_no_autostart
+            test_running_pool_is_neither_started_nor_undefined
+            test_redefinition test_printed_document_defines_the_same
+            test_names_and_ids_are_unique test_pool_is_found
+            test_inactive_pool_refuses test_missing_volume_is_not_found
+            test_existing_name_is_refused test_printed_document_makes_the_same
+            test_wiped_volume_is_blank test_sizes_of_the_pool""",
+    },
     "Programs, which know nothing of the type.": {
-        "test_examples.py": None,
+        "test_clients.py": None, "test_examples.py": None,
+        "test_modular.py": None,
+    },
+    "What a domain means for a live copy is decided without its type.": {
+        "test_domain_lifecycle.py": """
+            test_live_copy_of_persistent_volume_is_continued
+            test_leftover_of_snapshot_volume_is_replaced
+            test_live_copy_of_another_domain_is_refused
+            test_failed_prepare_is_undone
+            test_domain_that_never_started_is_undone
+            test_saved_domain_goes_on_with_its_live_copy test_managed_save
+            test_restore_that_fails_keeps_the_live_copy
+            test_restore_that_is_cut_keeps_the_live_copy
+            test_plugged_in_live_copy_of_a_saved_domain
+            test_read_only_disk_does_not_drive test_import_is_not_replaced
+            test_snapshot_below_survives_a_pool_start
+            test_crash test_daemon_that_starts_anew_changes_nothing
+            test_external_snapshot_keeps_the_live_copy
+            test_snapshot_that_was_brought_down
+            test_heads_and_other_disks_are_left_alone
+            test_domain_whose_volume_is_changed_by_hand
+            test_domain_that_writes_nothing_leaves_no_revision
+            test_autostart_at_boot
+            test_emulator_that_ends_while_no_daemon_runs
+            test_snapshot_and_volatile_volumes_start_afresh
+            test_daemon_killed_just_before_the_emulator
+            test_daemon_killed_while_a_domain_starts
+            test_thirty_domains_start_at_once""",
+    },
+    "The same calls as in test_lifecycle.py and test_revisions.py, by virsh.": {
+        "test_virsh.py": """
+            test_pin test_stage test_redefine test_redefine_prunes
+            test_start_commit_revert
+            test_create_validate test_create_validate_refuses
+            test_create_from_validate test_create_from_validate_refuses""",
     },
     "A machine in the guest takes minutes to boot.": {
         "test_domains.py": None,
@@ -429,23 +499,31 @@ def names(item):
     return {name, f"{name}[{'-'.join(parts)}]"}
 
 
-def listed(table, item):
-    """Whether a table has that test."""
-    file = os.path.basename(str(item.fspath))
-    for files in table.values():
-        if file in files and (files[file] is None
-                              or names(item) & set(files[file].split())):
-            return True
-    return False
-
-
-def find(items, kind, everything):
-    """The items that are not for this type of pool."""
+def listed(kind, everything, file, tests):
+    """Whether one of the tests of a file is not for this type of pool."""
     if kind == "reflink":
         others = (THIN_FILES,)
         if not os.environ.get("GUEST_DISKS"):
             others += (GUEST_FILES,)
-        return [i for i in items if os.path.basename(
-            str(i.fspath)).startswith(others)]
-    return [i for i in items if listed(REFLINK_ONLY, i)
-            or not everything and listed(ONCE, i)]
+        return file.startswith(others)
+    tables = (REFLINK_ONLY,) if everything else (REFLINK_ONLY, ONCE)
+    return any(file in files and (files[file] is None
+                                  or tests & set(files[file].split()))
+               for table in tables for files in table.values())
+
+
+def find(items, kind, everything):
+    """The items that are not for this type of pool."""
+    return [i for i in items
+            if listed(kind, everything, i.path.name, names(i))]
+
+
+def nothing_left(path, kind, everything):
+    """Whether no test of a file is for this type of pool. Only its text is
+    looked at: to import it, an emulated processor takes seconds."""
+    if kind != "reflink" and path.name.startswith(TREE_FILES):
+        return True
+    tests = re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"),
+                       re.M)
+    return bool(tests) and all(listed(kind, everything, path.name, {test})
+                               for test in tests)

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 
+from domains import wait_until_connected
 from filesystems import run
 from pools import wait_for
 
@@ -110,6 +111,12 @@ class Machine:
         out = self.output()
         assert "begin\n" in out and "end 0\n" in out, out
         return out.split("begin\n")[1].split("end 0\n")[0]
+
+    def destroy(self):
+        """As a user does, once a daemon that starts anew has connected."""
+        domain = self.daemon.conn.lookupByName(self.name)
+        wait_until_connected(domain)
+        domain.destroy()
 
     def alive(self):
         """Whether the domain runs."""

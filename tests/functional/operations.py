@@ -149,6 +149,14 @@ def staged(pool):
     pool.stage("x", "a")
 
 
+def own_revision(pool):
+    """A live copy of an earlier state, which is not the head's."""
+    two(pool)
+    pool.stage(f"a@{first(pool)}", "a")
+    with open(pool.device("a@live"), "r+b") as file:
+        file.write(pattern("edited"))
+
+
 def started(pool):
     """A volume with a live copy that was not written to."""
     two(pool)
@@ -339,6 +347,7 @@ COMMON = [
               lambda p: p.commit("a"), unpruned),
     UnsyncedCommit("commit-unsynced", started, commit_unsynced),
     Operation("commit-staged", staged, lambda p: p.commit("a")),
+    Operation("commit-own-revision", own_revision, lambda p: p.commit("a")),
     Operation("commit-keep-0", lambda p: running(p, keep=0),
               lambda p: p.commit("a"), unpruned),
     Operation("discard", running, lambda p: p.discard("a")),
@@ -430,6 +439,7 @@ USUAL = {
     "test_daemon_killed": {
         "xfs": ["commit-prune", "upload", "revert", "delete-pinned"],
         "btrfs": ["commit-prune", "upload"]},
+    "test_killed_recovery_is_repeated": {"xfs": ["commit-prune"]},
     "test_failing_call": {
         "xfs": [o.name for o in COMMON] + [
             "commit-linked", "grow-in-place", "upload-live"]},
