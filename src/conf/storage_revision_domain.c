@@ -39,9 +39,13 @@ VIR_LOG_INIT("conf.storage_revision_domain");
 
 #define LIVE "@live"
 
-/* The images that a domain writes to, and those that others lie on. */
-#define TOP "./devices/disk[not(readonly)]/source|./devices/filesystem[not(readonly)]/source"
-#define BELOW "./devices/disk//backingStore/source"
+/* The images that a domain writes to, and those that others lie on. A transient disk's lies below an overlay that the
+ * hypervisor driver makes, and names so, and removes in the end. */
+#define TRANSIENT "transient and contains(source/@file, '.TRANSIENT-')"
+#define TOP "./devices/disk[not(readonly) and not(" TRANSIENT ")]/source|" \
+    "./devices/disk[" TRANSIENT "]/backingStore/source|" \
+    "./devices/filesystem[not(readonly)]/source"
+#define BELOW "./devices/disk[not(" TRANSIENT ")]//backingStore/source"
 
 /* A live copy, which may not be there, that a disk or file system of a domain is. */
 typedef struct _virStorageRevDomainDisk virStorageRevDomainDisk;

@@ -35,7 +35,8 @@ REFLINK_ONLY = {
         "test_chain.py": None,
         "test_clone.py": """test_format_is_kept test_other_format_is_refused
             test_start_is_no_clone_of_another_format""",
-        "test_domain_lifecycle.py": "test_internal_snapshot_is_kept",
+        "test_domain_lifecycle.py": """test_internal_snapshot_is_kept
+            test_transient_disk_leaves_nothing""",
         "test_create.py": """test_qcow2_volume test_qcow2_over_raw_is_an_overlay
             test_prealloc_metadata_for_qcow2""",
         "test_inuse.py": "test_used_qcow2_head_refuses",
@@ -446,6 +447,7 @@ ONCE = {
             test_failed_prepare_is_undone
             test_domain_that_never_started_is_undone
             test_saved_domain_goes_on_with_its_live_copy test_managed_save
+            test_shut_down_while_no_daemon_ended_it
             test_restore_that_fails_keeps_the_live_copy
             test_restore_that_is_cut_keeps_the_live_copy
             test_plugged_in_live_copy_of_a_saved_domain

@@ -13,7 +13,7 @@ from pools import wait_for
 
 XML = """\
 <domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>
-<memory unit='MiB'>32</memory><vcpu>1</vcpu>
+<memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='pc'>hvm</type>{boot}</os>
 <devices>{devices}<memballoon model='none'/></devices></domain>
 """
@@ -74,12 +74,12 @@ def domains(daemon):
 class Domain:
     """A domain that does nothing."""
 
-    def __init__(self, daemon, devices, boot="", name=None):
+    def __init__(self, daemon, devices, boot="", name=None, memory=32):
         self.daemon = daemon
         self.uuid = str(uuid.uuid4())
         self.name = name or f"life-{self.uuid[:8]}"
         self.xml = XML.format(name=self.name, uuid=self.uuid, boot=boot,
-                              devices=devices)
+                              devices=devices, memory=memory)
 
     def define(self):
         self.daemon.conn.defineXML(self.xml)

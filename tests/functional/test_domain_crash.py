@@ -5,7 +5,7 @@ import pytest
 
 from crashrig import run_killed
 from domains import disk_on, domains
-from pools import pattern, usually, wait_for
+from pools import pattern, snapshot_of, usually, wait_for
 
 STRIDE = 6
 MOST = 100
@@ -57,6 +57,28 @@ def test_daemon_killed_while_a_domain_ends(rig, steps, domain):
         assert pool.holds("a", "two") and not pool.dirty("a")
         assert pool.holds(f"a@{pool.revisions('a')[0]}", "one")
         assert pool.files.at_rest() == []
+        done += 1
+    rig.unload()
+    assert done > 0, "no steps were seen"
+
+
+@pytest.mark.parametrize("rig", ["xfs"], indirect=True)
+def test_daemon_killed_while_a_domain_is_saved(rig, steps, domain):
+    """What its memory goes with is there as long as the memory is."""
+    done = 0
+    for step in steps:
+        pool = rig.load(rig.blank)
+        pool.create("base", content="one")
+        pool.create("a", None, lifecycle=snapshot_of("base"))
+        vm = domain(pool, "a").define()
+        vm.virt().create()
+        pool.write("a@live", pattern("two"))
+        if not killed(rig, pool, step, vm.virt().managedSave):
+            break
+        if not vm.runs() and vm.virt().hasManagedSaveImage():
+            vm.virt().create()
+            assert pool.holds("a@live", "two")
+        vm.drop()
         done += 1
     rig.unload()
     assert done > 0, "no steps were seen"

@@ -6,6 +6,8 @@ The domains have no system to boot: what a guest would write, the test does.
 
 import contextlib
 import os
+import pathlib
+import signal
 import threading
 import time
 import types
@@ -231,6 +233,19 @@ def test_plugged_in_live_copy_of_a_saved_domain(pool, domain):
     assert pool.holds("swap@live", "two")
 
 
+def test_transient_disk_leaves_nothing(pool, domain):
+    """What is written to it goes to an overlay, which ends with the domain."""
+    pool.create("a", content="one")
+    transient = disk(f"file='{pool.files.live('a')}'", kind="file").replace(
+        "</disk>", "<transient/></disk>")
+    for _ in range(2):
+        vm = domain(devices=transient).start()
+        assert owner(pool) == (vm.uuid, "started")
+        vm.stop()
+        assert not pool.dirty("a") and pool.revisions("a") == []
+    assert pool.holds("a", "one")
+
+
 def test_read_only_disk_does_not_drive(pool, domain):
     """Who cannot write has nothing to commit."""
     pool.create("a", content="one")
@@ -282,6 +297,27 @@ def test_managed_save(pool, domain):
     assert pool.holds("a@live", "two")
     vm.stop()
     assert pool.holds("a", "two") and len(pool.revisions("a")) == 1
+
+
+def test_shut_down_while_no_daemon_ended_it(pool, domain, daemon):
+    """The daemon was killed after it had recorded that: it is no crash."""
+    pool.create("a", content="one", lifecycle=(
+        "<lifecycle saveOnStop='yes' onCrash='discard'/>"))
+    pool.virt.setAutostart(1)
+    vm = domain("a@live").start()
+    pool.write("a@live", pattern("two"))
+    emulator = emulator_of(vm.name)
+    daemon.kill()
+    recorded = pathlib.Path(state_file(vm.name, "xml"))
+    recorded.write_text(recorded.read_text(encoding="utf-8").replace(
+        "<domstatus state='running' reason='booted'",
+        "<domstatus state='shutdown' reason='user'"),
+        encoding="utf-8")
+    os.kill(emulator, signal.SIGKILL)
+    daemon.restart()
+    wait_for(lambda: not vm.runs(), 20, "the domain is over")
+    wait_for(lambda: not pool.dirty("a"), 20, "what it wrote is committed")
+    assert pool.holds("a", "two")
 
 
 @pytest.mark.parametrize("what", [None, "commit", "discard", "keep"])

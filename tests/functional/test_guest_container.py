@@ -2,13 +2,15 @@
 """Live copies that start and stop with LXC containers (design section 8),
 which name them by path, and need a kernel with cgroups: in a guest."""
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
 import pytest
 
-from pools import MIB, snapshot_of
+from pools import MIB, snapshot_of, wait_for
 from reflinkpool import ReflinkPool
 from test_fspool_containers import Container
 
@@ -49,12 +51,28 @@ def root(pool, tmp_path):
     return "root"
 
 
-def run(pool, volume, script):
-    """Let a container on the live copy run such a script."""
+def container_on(pool, volume, script):
+    """A container on the live copy, which is to run such a script."""
     container = Container(pool, volume, script)
     container.xml = XML.format(name=container.name, script=script,
                                path=pool.files.live(volume))
-    container.run()
+    return container
+
+
+def run(pool, volume, script):
+    """Let a container on the live copy run such a script."""
+    container_on(pool, volume, script).run()
+
+
+def end_of(container):
+    """Kill its first process, and wait for the one that looks after it."""
+    with open(f"{os.environ['LIBVIRTD_ROOT']}/run/libvirt/lxc/"
+              f"{container.name}.pid", encoding="ascii") as file:
+        keeper = file.read().strip()
+    with open(f"/proc/{keeper}/task/{keeper}/children",
+              encoding="ascii") as file:
+        os.kill(int(file.read().split()[0]), signal.SIGKILL)
+    wait_for(lambda: not os.path.exists(f"/proc/{keeper}"), 60, "its end")
 
 
 def has(pool, volume, name):
@@ -71,6 +89,20 @@ def test_container_commits_what_it_wrote(pool, root):
         assert not pool.dirty(root)
         assert has(pool, root, "made") == f"{number}\n"
     assert len(pool.revisions(root)) == 1
+
+
+def test_container_that_ended_while_no_daemon_ran(pool, root, daemon):
+    """It had run: the next daemon commits what it wrote."""
+    pool.virt.setAutostart(1)
+    container = container_on(pool, root,
+                             "echo 1 &gt; /made; sync; exec /bin/busybox sleep 600")
+    container.conn.createXML(container.xml, 0)
+    wait_for(lambda: has(pool, f"{root}@live", "made") == "1\n", 60, "a file")
+    daemon.kill()
+    end_of(container)
+    daemon.restart()
+    wait_for(lambda: not pool.dirty(root), 60, "a commit")
+    assert has(pool, root, "made") == "1\n"
 
 
 def test_container_on_a_snapshot_starts_afresh(pool, root):

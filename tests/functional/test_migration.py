@@ -3,13 +3,15 @@
 
 import contextlib
 import os
+import pathlib
 import subprocess
+import threading
 
 import libvirt
 import pytest
 
 from domains import Domain, disk_on
-from pools import pattern, refused
+from pools import pattern, refused, wait_for
 
 WITH_LIBVIRTD = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__)))), "scripts", "with-libvirtd")
@@ -22,9 +24,10 @@ def other():
     """A connection to another host's daemon; the host is this one as well."""
     with subprocess.Popen(
             [WITH_LIBVIRTD, "--build", os.environ["LIBVIRTD_BUILD"], "sh", "-c",
-             "echo $LIBVIRT_DEFAULT_URI; cat"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True) as process:
+             "echo $LIBVIRT_DEFAULT_URI; echo $LIBVIRTD_LOG; cat"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         conn = libvirt.open(process.stdout.readline().strip())
+        conn.log = pathlib.Path(process.stdout.readline().strip())
         yield conn
         for virt in conn.listAllDomains():
             virt.destroy()
@@ -51,11 +54,11 @@ def vm(daemon, pool):
     a_domain.drop()
 
 
-def migrate(domain, other):
+def migrate(domain, other, **limits):
     """Live, as virsh migrate --unsafe does: libvirt takes no file system of
     one host for one of two."""
     return domain.migrate3(
-        other, {libvirt.VIR_MIGRATE_PARAM_URI: "tcp://127.0.0.1"},
+        other, {libvirt.VIR_MIGRATE_PARAM_URI: "tcp://127.0.0.1", **limits},
         libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_UNSAFE)
 
 
@@ -86,4 +89,35 @@ def test_migration_that_fails_changes_nothing(pool, vm, other):
         migrate(vm.virt(), other)
     assert vm.alive() and pool.dirty("a")
     vm.stop()
+    assert not pool.dirty("a") and pool.holds("a", "two")
+
+
+@pytest.fixture
+def large(daemon, pool):
+    """A domain with so much memory that it takes a while to go."""
+    pool.create("a", content="one")
+    a_domain = Domain(daemon, disk_on(pool, "a@live"), memory=4096).start()
+    pool.write("a@live", pattern("two"))
+    yield a_domain
+    a_domain.drop()
+
+
+def test_migration_that_ends_there_changes_nothing(pool, large, other, there):
+    """It still runs here: the other host touches none of its live copies,
+    though it has them, and is told of another reason than a failed start."""
+    there.refresh(0)
+
+    def try_to_migrate():
+        with refused():
+            migrate(large.virt(), other,
+                    **{libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: 1})    # MiB/s
+    thread = threading.Thread(target=try_to_migrate)
+    thread.start()
+    wait_for(lambda: large.virt().jobStats().get("data_processed"), 20,
+             "the memory is on its way")
+    other.lookupByUUIDString(large.uuid).destroy()
+    thread.join()
+    assert large.alive() and pool.dirty("a") and pool.holds("a@live", "two")
+    assert "live copy" not in other.log.read_text(encoding="utf-8")
+    large.stop()
     assert not pool.dirty("a") and pool.holds("a", "two")
