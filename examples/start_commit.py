@@ -24,11 +24,10 @@ def create_from(pool, name, source):
     """Create volume NAME from SOURCE; what that means depends on the two names.
 
     The document is what `virsh vol-clone` sends as well: the source's own, under
-    another name. Its sizes play no part, but libvirt asks for a capacity.
+    another name. Its sizes play no part.
     """
-    xml = "<volume><name>%s</name><capacity>%d</capacity></volume>" % (
-        escape(name), source.info()[1])
-    return pool.createXMLFrom(xml, source)
+    return pool.createXMLFrom(f"<volume><name>{escape(name)}</name></volume>",
+                              source)
 
 
 def start(pool, volume):

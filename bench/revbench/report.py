@@ -101,6 +101,7 @@ def machine():
                             text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL).stdout.strip() or "unknown"
     kernel = os.uname()
+    release = re.match(r"[\d.]*\d", kernel.release).group()
     return ("Ran on %s: %s, %d CPUs, %d GiB of memory, Linux %s, commit %s; load average at the "
             "end %.1f." % (datetime.date.today().isoformat(), cpu.group(1) if cpu else kernel.machine,
-                           os.cpu_count(), memory, kernel.release, commit, os.getloadavg()[0]))
+                           os.cpu_count(), memory, release, commit, os.getloadavg()[0]))

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""scripts/export-patches: the series makes our tree of a pristine one."""
+"""scripts/export-patches: the series makes our tree of a pristine one.
+
+And scripts/patch-debian-source, which puts it into a source package.
+"""
+
+import glob
 
 import os
 import shutil
@@ -38,6 +43,7 @@ def trees(request, tmp_path_factory):
     run(tool, "--pristine", version, place / "pristine")
     run(tool, "--standalone", version, place / "wanted")
     run(clone / "scripts" / "export-patches", version, place / "series")
+    (place / "version").write_text(version)
     yield place
     shutil.rmtree(place)
 
@@ -74,6 +80,34 @@ def test_series_makes_our_tree(trees, how):
             assert "fuzz" not in output and "offset" not in output
     assert_same(tree, trees / "wanted")
     shutil.rmtree(tree)
+
+
+@pytest.fixture
+def package(trees):
+    """An unpacked source package of Debian's."""
+    tree = trees / "package"
+    tree.mkdir()
+    cache = trees / "clone" / "subprojects" / "packagecache"
+    version = (trees / "version").read_text()
+    run("tar", "-xf", cache / f"libvirt_{version}.orig.tar.xz", "-C", tree, "--strip-components=1")
+    run("tar", "-xf", *glob.glob(f"{cache}/libvirt_{version}-*.debian.tar.xz"), "-C", tree)
+    yield tree
+    shutil.rmtree(tree)
+
+
+def test_debian_source_package_has_all_that_it_needs(trees, package):
+    """Its packages are complete: sources, schemas, and what it builds with."""
+    tool = trees / "clone" / "scripts" / "patch-debian-source"
+    run(tool, package)
+    run("dpkg-source", "--before-build", ".", cwd=package)
+    assert_same(package / "src", trees / "wanted" / "src")
+    installed = "".join(file.read_text() for file in package.glob("debian/*.install"))
+    for schema in (trees / "clone" / "src" / "conf" / "schemas").glob("*.rng"):
+        assert installed.count(f"usr/share/libvirt/schemas/{schema.name}\n") == 1
+    needed = (package / "debian" / "control").read_text().split("Build-Depends:")[1].split("\n\n")[0]
+    assert needed.count("\n libarchive-dev,\n") == 1
+    again = subprocess.run([tool, package], capture_output=True, text=True, check=False)
+    assert again.returncode != 0 and "already" in again.stderr
 
 
 def test_files_come_first_and_hooks_touch_only_libvirt(trees):
