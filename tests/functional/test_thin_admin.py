@@ -9,7 +9,7 @@ import libvirt
 import pytest
 
 from locales import danish, speaks_danish
-from pools import MIB, pattern, refused
+from pools import MIB, pattern, refused, usually
 from volumegroup import lvm
 
 
@@ -99,6 +99,29 @@ def test_h14_replaced_head(pool):
     pool.refresh()
     held = {pool.read(n)[:64] for n in pool.names()}
     assert pattern("other")[:64] in held and pattern("two")[:64] in held
+
+
+@pytest.mark.parametrize("activation", usually(["all"], ["live"]))
+def test_h14_head_exchanged_meanwhile(pools, activation):
+    """H14: a merge goes to what the live copy is a snapshot of, whatever its
+    name is by then: that keeps its content."""
+    pool = pools(activation=activation).up()
+    pool.create("a")
+    pool.cycle("a", "one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    files = pool.files
+    files.rename(files.head("a"), files.head("x"))
+    files.put(files.head("a"), pattern("other"))
+    if activation == "live":
+        files.change(files.head("a"), "-an")
+    pool.commit("a")
+    pool.refresh()
+    (ident,) = pool.revisions("a")
+    held = {"x": "one", "a": "two", f"a-{ident}-back": "other"}
+    for name, tag in held.items():
+        with files.readable(name) as path, open(path, "rb") as file:
+            assert file.read() == pattern(tag), name
 
 
 def test_h14_live_copy_made_meanwhile(pool):

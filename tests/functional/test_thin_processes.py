@@ -80,6 +80,22 @@ def test_number_of_processes(counted, spy, name):
     assert len(commands) <= MOST[name], "\n".join(commands)
 
 
+@pytest.mark.parametrize("call", ["commit", "wipe"])
+def test_merge_needs_no_look(counted, spy, call):
+    """What the head is, the kernel tells, also of one that was just made."""
+    counted.create("m", content="one", keep=5)
+    if call == "commit":
+        counted.start("m")
+        counted.write("m@live", pattern("two"))
+    spy.reset()
+    {"commit": lambda: counted.commit("m"),
+     "wipe": lambda: counted.vol("m").wipe(0)}[call]()
+    commands = [line.split()[0] for line in spy.commands()]
+    counted.delete("m")
+    assert commands == {"commit": ["lvcreate", "lvconvert"],
+                        "wipe": ["lvcreate", "lvchange", "lvconvert"]}[call]
+
+
 def test_download_of_an_idle_volume(counted, spy):
     """A stable image: one snapshot, taken and removed."""
     spy.reset()

@@ -56,8 +56,8 @@ virStorageThinScanTags(const virStorageThinLV *lv)
 }
 
 
-/* Reads what the kernel knows about an LV: how much of it is in use, and who may use it. Of one that is not active
- * nothing is known. */
+/* Reads what the kernel knows about an LV: how much of it is in use, who may use it, and which thin device it is, unless
+ * LVM has told. Of one that is not active nothing is known. */
 void
 virStorageThinStateReadDevice(virStorageRevContext *ctx,
                               int control,
@@ -75,6 +75,9 @@ virStorageThinStateReadDevice(virStorageRevContext *ctx,
 
     if (device.active)
         state->allocation = device.mapped;
+    if (device.active && state->thinId == 0 &&
+        virStorageThinDeviceId(control, ctx->vg, state->file, &state->thinId) < 0)
+        virResetLastError();
     if (ctx->allocationIsCapacity)
         state->allocation = state->capacity;
 

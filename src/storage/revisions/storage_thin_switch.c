@@ -284,29 +284,109 @@ virStorageThinHasRoom(virStorageThinSwitch *sw)
 }
 
 
+/* Is the LV still the thin device that it was when it was last read or made? Of one that is not active nobody knows. */
+static bool
+virStorageThinIsSame(virStorageRevContext *ctx,
+                     int control,
+                     const virStorageRevState *state)
+{
+    virStorageThinDevice device;
+    unsigned int thinId;
+
+    if (virStorageThinDeviceRead(control, ctx->vg, state->file, &device) == 0 && device.active &&
+        virStorageThinDeviceId(control, ctx->vg, state->file, &thinId) == 0)
+        return thinId == state->thinId;
+    virResetLastError();
+    return false;
+}
+
+
+static const virStorageThinLV *
+virStorageThinFindLV(const virStorageThinReport *report,
+                     const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < report->lvs->len; i++) {
+        const virStorageThinLV *lv = g_ptr_array_index(report->lvs, i);
+
+        if (STREQ(lv->name, name))
+            return lv;
+    }
+    return NULL;
+}
+
+
+/* Asks LVM whether @next is a snapshot of what has the name of the head, and which thin devices the two are now. */
+static bool
+virStorageThinAskOrigin(virStorageThinSwitch *sw,
+                        const virStorageRevState *next)
+{
+    virStorageRevState *head = sw->family->head;
+    g_autoptr(virStorageThinReport) report = virStorageThinReportRead(sw->ctx);
+    const virStorageThinLV *lv;
+    const virStorageThinLV *headLV;
+
+    if (!report) {
+        virResetLastError();
+        return false;
+    }
+    if (!(lv = virStorageThinFindLV(report, next->file)) || STRNEQ_NULLABLE(lv->origin, head->file) ||
+        !(headLV = virStorageThinFindLV(report, head->file)))
+        return false;
+
+    head->thinId = headLV->thinId;
+    sw->meta.thinId = lv->thinId;
+    return true;
+}
+
+
+/* Is @next a snapshot of the head? LVM merges into what it is a snapshot of, under whatever name, and somebody may have
+ * given that of the head to another LV. */
+static bool
+virStorageThinIsOfHead(virStorageThinSwitch *sw,
+                       const virStorageRevState *next)
+{
+    VIR_AUTOCLOSE control = -1;
+
+    if (STRNEQ_NULLABLE(next->origin, sw->family->head->file))
+        return false;
+    if ((control = virStorageThinControlOpen()) < 0) {
+        virResetLastError();
+        return false;
+    }
+    if (!virStorageThinIsSame(sw->ctx, control, sw->family->head) ||
+        !virStorageThinIsSame(sw->ctx, control, next))
+        return virStorageThinAskOrigin(sw, next);
+
+    sw->meta.thinId = next->thinId;
+    return true;
+}
+
+
 /* Can @next be merged into the head? Its thin device is needed for that. */
 static bool
 virStorageThinCanMerge(virStorageThinSwitch *sw,
                        const virStorageRevState *next)
 {
-    VIR_AUTOCLOSE control = -1;
+    return sw->family->head &&
+        !virStorageThinIsOpen(sw->ctx, sw->family->head->file) &&
+        (!sw->keeps || virStorageThinHasRoom(sw)) &&
+        virStorageThinIsOfHead(sw, next);
+}
 
-    if (!sw->family->head || STRNEQ_NULLABLE(next->origin, sw->family->head->file) ||
-        virStorageThinIsOpen(sw->ctx, sw->family->head->file) ||
-        (sw->keeps && !virStorageThinHasRoom(sw)))
-        return false;
 
-    if (next->thinId) {
-        sw->meta.thinId = next->thinId;
-        return true;
-    }
-    if ((control = virStorageThinControlOpen()) < 0 ||
-        virStorageThinDeviceId(control, sw->ctx->vg, next->file, &sw->meta.thinId) < 0) {
-        virResetLastError();
-        sw->meta.thinId = 0;
-        return false;
-    }
-    return true;
+/* Reads the LV that is to be the head while it is active: in a merge it may become inactive, and tell no more. */
+static int
+virStorageThinReadNext(virStorageRevContext *ctx,
+                       virStorageRevState *next)
+{
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
+
+    if (control < 0)
+        return -1;
+    virStorageThinStateReadDevice(ctx, control, next);
+    return 0;
 }
 
 
@@ -329,13 +409,9 @@ virStorageThinSwitchHead(virStorageRevContext *ctx,
 {
     g_auto(virStorageThinSwitch) sw = { 0 };
     g_autoptr(virStorageRevState) former = NULL;
-    VIR_AUTOCLOSE control = virStorageThinControlOpen();
 
-    if (control < 0)
-        return -1;
-    virStorageThinStateReadDevice(ctx, control, next); /* it may become inactive, and tell no more */
-
-    if (virStorageThinSwitchInit(&sw, ctx, family, content, true) < 0)
+    if (virStorageThinReadNext(ctx, next) < 0 ||
+        virStorageThinSwitchInit(&sw, ctx, family, content, true) < 0)
         return -1;
     if (virStorageThinCanMerge(&sw, next)) {
         if ((sw.keeps ? virStorageThinMergeRevision(&sw, &former) : virStorageThinMergeTag(&sw)) == 0)
@@ -455,6 +531,7 @@ virStorageThinWipe(virStorageRevContext *ctx,
     if (virStorageThinZeroLV(ctx, next->file, next->capacity, family->volume) < 0 ||
         virStorageThinCheckUnused(ctx, next, family->volume) < 0 ||
         virStorageThinCheckUnused(ctx, family->head, family->volume) < 0 ||
+        virStorageThinReadNext(ctx, next) < 0 ||
         virStorageThinWipeSwitch(&sw, next) < 0) {
         virStorageThinUndo(ctx, next->file);
         return -1;
