@@ -4,6 +4,7 @@
 import errno
 import os
 import re
+import uuid
 
 import libvirt
 import pytest
@@ -12,8 +13,9 @@ from crashrig import (MOST_STEPS, Stepper, check, differences, result_of,
                       view)
 from filesystems import run
 from operations import BY_NAME, NAMES, READING, REFRESHES, operation_on
-from pools import MIB, pattern, refused
+from pools import INVALID, MIB, pattern, refused, snapshot_of
 from streams import upload
+from test_domain_lifecycle import mark
 
 
 def fails_at(rig, operation, image, step, number, *options):
@@ -241,3 +243,27 @@ def test_read_only_file_system(pools, small, workspace):
         run("mount", "-o", "remount,rw", small)
     pool.refresh()
     assert pool.names() == ["a"]
+
+
+def test_import_keeps_its_marks_until_it_is_the_head(pool):
+    """Section 8: an import whose commit was interrupted waits for it as it did
+    before, and no machine replaces it."""
+    pool.create("s", content="s")
+    pool.create("x", content="import")
+    pool.create("a", None, lifecycle=snapshot_of("s"))
+    pool.stage("x", "a")
+    run("chattr", "+i", pool.path)
+    try:
+        with refused(match="cannot keep the former state"):
+            pool.commit("a")
+    finally:
+        run("chattr", "-i", pool.path)
+    pool.refresh()
+    machine = str(uuid.uuid4())
+    with pool.refuses(INVALID, match="imported"):
+        mark(pool, "a", machine, "started")
+    pool.commit("a")
+    pool.refresh()
+    assert pool.holds("a", "import")
+    pool.start("a")
+    mark(pool, "a", machine, "started")

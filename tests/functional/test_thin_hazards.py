@@ -18,6 +18,7 @@ test_thin_limits.
 import glob
 import os
 import threading
+import uuid
 
 import libvirt
 import pytest
@@ -25,6 +26,7 @@ import pytest
 from pools import (INVALID, MIB, pattern, refused, snapshot_of, usually,
                    wait_for)
 from streams import upload
+from test_domain_lifecycle import mark
 from users import looking_udev, opened
 from volumegroup import lvm
 
@@ -228,6 +230,28 @@ def test_merge_that_is_put_off_loses_no_revision(pool, spy):
     assert pool.holds("a", "two")
     assert revision_tags(pool, "a", ["one", "two"]) == ["one"]
     assert not pool.dirty("a") and pool.generation("a") == 2
+
+
+def test_import_keeps_its_marks_until_it_is_the_head(pool, spy):
+    """Section 8: an import whose commit was interrupted waits for it as it did
+    before, and no machine replaces it."""
+    pool.create("s", content="s")
+    pool.create("x", content="import")
+    pool.create("a", None, lifecycle=snapshot_of("s"))
+    pool.stage("x", "a")
+    spy.plan("fail", 2)
+    with refused(match="injected failure"):
+        pool.commit("a")
+    spy.reset()
+    pool.refresh()
+    machine = str(uuid.uuid4())
+    with pool.refuses(INVALID, match="imported"):
+        mark(pool, "a", machine, "started")
+    pool.commit("a")
+    pool.refresh()
+    assert pool.holds("a", "import")
+    pool.start("a")
+    mark(pool, "a", machine, "started")
 
 
 def test_h12_n17_failed_start_leaves_nothing_dirty(pool, spy):

@@ -12,6 +12,9 @@
 
 #include "storage_revision_meta.h"
 
+/* hash of "root" */
+#define OURS "&n=4813494d137e1631"
+
 /* all that there is, in the order in which it is written */
 #define EVERYTHING \
     "1&f=qcow2&g=8&c=1795197600&n=8a5edab282632443&l=yn&s=a/b!20c&k=0&i=9&x=6&N=w!20b" \
@@ -107,6 +110,61 @@ testDropMarks(void)
 }
 
 
+/* Where a merge or an exchange is about to put a state is no mark of a live copy. */
+static void
+testDropLiveMarks(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+
+    parse("1&g=8&b=7&t=beef&S=1&u=sc7a5fdbdedaf9455926ad65c16db1809&d=10&P=1", &meta);
+    virStorageRevMetaDropLiveMarks(&meta);
+    expectFormat(&meta, "1&g=8&d=10&P=1");
+}
+
+
+static void
+expectKeptMarks(const char *head,
+                const char *live,
+                const char *text)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+    g_auto(virStorageRevMeta) from = { 0 };
+
+    parse(head, &meta);
+    parse(live, &from);
+    virStorageRevMetaKeepMarks(&meta, &from, "root");
+    expectFormat(&meta, text);
+    unitExpectNoError();
+}
+
+
+/* Not when it was made: it must not be taken for left over, nor for unwritten. */
+static void
+testKeepMarks(void)
+{
+    expectKeptMarks("1&g=2" OURS "&i=9",
+                    "1&g=1" OURS "&b=1&t=beef&S=1&u=sc7a5fdbdedaf9455926ad65c16db1809&d=3",
+                    "1&g=2" OURS "&i=9&S=1&u=sc7a5fdbdedaf9455926ad65c16db1809");
+}
+
+
+static void
+testKeepMarksOfCopiedFile(void)
+{
+    expectKeptMarks("1&g=2" OURS, "1&g=1&n=8a5edab282632443&S=1", "1&g=2" OURS);
+}
+
+
+static void
+testKeepMarksWithoutRoom(void)
+{
+    g_autofree char *source = g_strnfill(160, 's');
+    g_autofree char *head = g_strdup_printf("1&g=2" OURS "&l=yn&s=%s", source);
+
+    expectKeptMarks(head, "1" OURS "&S=1&u=sc7a5fdbdedaf9455926ad65c16db1809", head);
+}
+
+
 static void
 testCopyVolumeFacts(void)
 {
@@ -157,6 +215,10 @@ main(int argc,
     g_test_add_func("/copy", testCopy);
     g_test_add_func("/drop-volume-facts", testDropVolumeFacts);
     g_test_add_func("/drop-marks", testDropMarks);
+    g_test_add_func("/drop-live-marks", testDropLiveMarks);
+    g_test_add_func("/keep-marks/plain", testKeepMarks);
+    g_test_add_func("/keep-marks/copied-file", testKeepMarksOfCopiedFile);
+    g_test_add_func("/keep-marks/without-room", testKeepMarksWithoutRoom);
     g_test_add_func("/copy-volume-facts", testCopyVolumeFacts);
     g_test_add_func("/set-origin", testSetOrigin);
     g_test_add_func("/set-origin-of-itself", testSetOriginOfItself);

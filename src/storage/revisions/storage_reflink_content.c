@@ -125,7 +125,7 @@ virStorageReflinkQcow2Read(int fd,
 /**
  * virStorageReflinkStateRead:
  * @fd: image, or whatever was found in its place
- * @state: filled, but for kind, name and file
+ * @state: a kind; filled, but for name and file
  * @allocationIsCapacity: whether the pool does not want real allocations
  *
  * Returns 0, or -1 with errno; EINVAL for what is not a regular file
@@ -148,6 +148,8 @@ virStorageReflinkStateRead(int fd,
     virStorageRevMetaInit(&state->meta);
     if (virStorageRevMetaReadFile(fd, &state->meta, &state->hasMeta) < 0)
         return -1;
+    if (state->kind != VIR_STORAGE_REV_LIVE)
+        virStorageRevMetaDropLiveMarks(&state->meta);
 
     virStorageRevStateFromStat(fd, &sb, state);
     state->capacity = sb.st_size;

@@ -234,6 +234,7 @@ virStorageReflinkPrepareLive(virStorageReflinkSwitch *sw,
 
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNextHead(sw->ctx, sw->family, &sw->family->live->meta, sw->id, true, &meta);
+    virStorageRevMetaKeepMarks(&meta, &sw->family->live->meta, sw->family->volume);
     if (head >= 0 && virStorageRevPermsCopy(head, live, sw->family->volume) < 0)
         return -1;
     if (virStorageRevMetaWriteFile(live, &meta, sw->family->volume) < 0)

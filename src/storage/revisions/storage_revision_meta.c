@@ -11,6 +11,7 @@
 #include "storage_revision_meta.h"
 
 #include "viralloc.h"
+#include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
 #include "virstring.h"
@@ -171,6 +172,18 @@ virStorageRevMetaDropVolumeFacts(virStorageRevMeta *meta)
 }
 
 
+/* Removes what says whose a live copy is, and from when: a state that is none may still have it from the commit that it
+ * came to be by. */
+void
+virStorageRevMetaDropLiveMarks(virStorageRevMeta *meta)
+{
+    meta->base = 0;
+    meta->boot = 0;
+    meta->staged = false;
+    meta->use = VIR_STORAGE_REV_USE_NONE;
+}
+
+
 /**
  * virStorageRevMetaDropMarks:
  * @meta: metadata
@@ -180,10 +193,7 @@ virStorageRevMetaDropVolumeFacts(virStorageRevMeta *meta)
 void
 virStorageRevMetaDropMarks(virStorageRevMeta *meta)
 {
-    meta->base = 0;
-    meta->boot = 0;
-    meta->staged = false;
-    meta->use = VIR_STORAGE_REV_USE_NONE;
+    virStorageRevMetaDropLiveMarks(meta);
     meta->thinId = 0;
     meta->folder = false;
     meta->pending = false;
@@ -214,6 +224,36 @@ virStorageRevMetaCopyVolumeFacts(virStorageRevMeta *dst,
     dst->keep = src->keep;
     dst->nextId = src->nextId;
     dst->pruneUpTo = src->pruneUpTo;
+}
+
+
+/**
+ * virStorageRevMetaKeepMarks:
+ * @meta: metadata of the head to come, without marks
+ * @live: that of what is about to become it
+ * @volume: name
+ *
+ * Until the switch that is a live copy, and a commit that is interrupted leaves it one: an import, which nobody may
+ * replace, or a machine's own. When it was made is left out, so that it never counts as left over or as unwritten. On a
+ * head these marks mean nothing; where there is no room for them, they are left out, too.
+ */
+void
+virStorageRevMetaKeepMarks(virStorageRevMeta *meta,
+                           const virStorageRevMeta *live,
+                           const char *volume)
+{
+    g_autofree char *text = NULL;
+
+    if (!virStorageRevMetaIsOf(live, volume))
+        return;
+
+    meta->staged = live->staged;
+    meta->use = live->use;
+    memcpy(meta->domain, live->domain, VIR_UUID_BUFLEN);
+    if (!(text = virStorageRevMetaFormat(meta))) {
+        virResetLastError();
+        virStorageRevMetaDropLiveMarks(meta);
+    }
 }
 
 

@@ -93,11 +93,19 @@ void
 virStorageRevMetaDropVolumeFacts(virStorageRevMeta *meta);
 
 void
+virStorageRevMetaDropLiveMarks(virStorageRevMeta *meta);
+
+void
 virStorageRevMetaDropMarks(virStorageRevMeta *meta);
 
 void
 virStorageRevMetaCopyVolumeFacts(virStorageRevMeta *dst,
                                  const virStorageRevMeta *src);
+
+void
+virStorageRevMetaKeepMarks(virStorageRevMeta *meta,
+                           const virStorageRevMeta *live,
+                           const char *volume);
 
 void
 virStorageRevMetaSetOrigin(virStorageRevMeta *meta,

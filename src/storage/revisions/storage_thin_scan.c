@@ -130,6 +130,8 @@ virStorageThinScanState(const virStorageThinLV *lv,
     state->thinId = lv->thinId;
     state->hasMeta = hasMeta;
     virStorageRevMetaCopy(&state->meta, meta);
+    if (state->kind != VIR_STORAGE_REV_LIVE)
+        virStorageRevMetaDropLiveMarks(&state->meta);
     virStorageRevMetaInit(&next);
     if (name->role == VIR_STORAGE_THIN_NUMBERED &&
         virStorageThinTagsParseNext((const char * const *) lv->tags, &next))

@@ -40,7 +40,7 @@ VIR_LOG_INIT("storage.storage_thin_switch");
  *
  * Renames do for all else, and leave readers of the head what they read:
  *
- *   1. tags on the LV: what the next head is                                                  it is none yet
+ *   1. tags on the LV: what the next head is, beside the marks of the live copy that it is      it is none yet
  *   2. the head gets the name of the next revision     undone by a refresh: there is no head, and the tags of 1 name it
  *   3. the LV gets the name of the head                                                       the switch
  *
@@ -243,10 +243,14 @@ virStorageThinSwitchByRename(virStorageThinSwitch *sw,
                              virStorageRevState *next)
 {
     g_autofree char *back = virStorageThinNameFormat(VIR_STORAGE_THIN_NUMBERED, sw->family->volume, sw->id, NULL);
-    const virStorageRevMeta *metas[] = { &sw->meta, NULL };
+    g_auto(virStorageRevMeta) meta = { 0 };
+    const virStorageRevMeta *metas[] = { &meta, NULL };
     virStorageRevState *former = sw->family->head;
     size_t i;
 
+    virStorageRevMetaInit(&meta);
+    virStorageRevMetaCopy(&meta, &sw->meta);
+    virStorageRevMetaKeepMarks(&meta, &next->meta, sw->family->volume);
     for (i = 0; i < sw->family->revisions->len; i++) {
         if (virStorageThinKeepHeadMeta(sw->ctx, former, g_ptr_array_index(sw->family->revisions, i)) < 0)
             return -1;
