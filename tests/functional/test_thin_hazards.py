@@ -254,6 +254,34 @@ def test_import_keeps_its_marks_until_it_is_the_head(pool, spy):
     mark(pool, "a", machine, "started")
 
 
+def test_revision_of_a_merge_that_never_came_takes_no_place(pool, spy, daemon):
+    """H9, N01: nor while somebody reads it, when it cannot be removed."""
+    pool.create("a", content="one", keep=2)
+    pool.cycle("a", "two")
+    pool.cycle("a", "three")
+    before = pool.files.all()
+    pool.start("a")
+    pool.write("a@live", pattern("four"))
+    spy.plan("during", 1)
+    with refused():
+        pool.commit("a")
+    daemon.wait_dead()
+    spy.reset()
+    (unfinished,) = wait_for(
+        lambda: set(pool.files.all()) - {"a-snap", *before}, 20, "the process")
+    place = pool.files.place(unfinished)
+    wait_for(lambda: os.path.exists(place), 20, "udev")
+    with opened(place, readonly=True):
+        daemon.restart()
+        pool.begin()
+        pool.commit("a")
+        assert revision_tags(pool, "a", ["one", "two", "three"]) == [
+            "two", "three"]
+        assert len(pool.revisions("a")) == 2
+    pool.refresh()
+    assert len(pool.files.all()) == 3 and pool.holds("a", "four")
+
+
 def test_h12_n17_failed_start_leaves_nothing_dirty(pool, spy):
     """H12, N17: a start that fails leaves nothing behind."""
     pool.create("a", content="one")

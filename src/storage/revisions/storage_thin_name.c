@@ -167,6 +167,14 @@ virStorageThinNameFormat(virStorageThinRole role,
 }
 
 
+/* Returns a name for staging that is only read, and removed when that is over. */
+char *
+virStorageThinNameTemporary(const char *volume)
+{
+    return virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, volume, g_random_int_range(1, 10000), NULL);
+}
+
+
 static void
 virStorageThinEscape(virBuffer *buf,
                      const char *name)

@@ -19,7 +19,7 @@ typedef enum {
     VIR_STORAGE_THIN_LIVE,     /* NAME-snap */
     VIR_STORAGE_THIN_NUMBERED, /* NAME-<epoch>-back */
     VIR_STORAGE_THIN_PINNED,   /* NAME+pin+WORD */
-    VIR_STORAGE_THIN_STAGE,    /* NAME+stage, or NAME+stage7 for one that is only read */
+    VIR_STORAGE_THIN_STAGE,    /* NAME+stage, or NAME+stage7 for one that is only read, and then removed */
     VIR_STORAGE_THIN_IMPORT,   /* NAME-import: Qubes' own staging */
 } virStorageThinRole;
 
@@ -45,6 +45,9 @@ virStorageThinNameFormat(virStorageThinRole role,
                          const char *volume,
                          unsigned long long id,
                          const char *word);
+
+char *
+virStorageThinNameTemporary(const char *volume);
 
 int
 virStorageThinNameCheck(const char *vg,

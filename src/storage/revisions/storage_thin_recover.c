@@ -136,7 +136,23 @@ virStorageThinIsUnfinished(virStorageRevFamily *family,
 }
 
 
-/* Removes the revisions that were made for merges that never came. */
+/* Makes a revision that cannot be removed, since somebody reads it, staging: that is none any more, and goes with the
+ * first refresh that finds it closed. */
+static int
+virStorageThinSetAside(virStorageRevContext *ctx,
+                       virStorageRevFamily *family,
+                       virStorageRevState *revision)
+{
+    g_autofree char *stage = virStorageThinNameTemporary(family->volume);
+
+    if (virStorageThinRename(ctx, revision->file, stage) < 0)
+        return -1;
+    g_ptr_array_remove(family->revisions, revision);
+    return 0;
+}
+
+
+/* Removes the revisions that were made for merges that never came: a commit would count them. */
 static int
 virStorageThinRecoverUnfinished(virStorageRevContext *ctx,
                                 virStorageRevFamily *family)
@@ -144,11 +160,15 @@ virStorageThinRecoverUnfinished(virStorageRevContext *ctx,
     g_autoptr(GPtrArray) unfinished = g_ptr_array_new();
     size_t i;
 
-    for (i = 0; i < family->revisions->len; i++) {
+    for (i = family->revisions->len; i-- > 0;) {
         virStorageRevState *state = g_ptr_array_index(family->revisions, i);
 
-        if (virStorageThinIsUnfinished(family, state) && !virStorageThinIsOpen(ctx, state->file))
+        if (!virStorageThinIsUnfinished(family, state))
+            continue;
+        if (!virStorageThinIsOpen(ctx, state->file))
             g_ptr_array_add(unfinished, state);
+        else if (virStorageThinSetAside(ctx, family, state) < 0)
+            return -1;
     }
     return virStorageThinRemoveRevisions(ctx, family, unfinished);
 }

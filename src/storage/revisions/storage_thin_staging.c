@@ -217,8 +217,7 @@ virStorageThinOpenSnapshot(virStorageRevContext *ctx,
                            const char *name,
                            char **temporary)
 {
-    g_autofree char *lv = virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, family->volume,
-                                                   g_random_int_range(1, 10000), NULL);
+    g_autofree char *lv = virStorageThinNameTemporary(family->volume);
     g_auto(virStorageRevMeta) meta = { 0 };
     int fd;
 
