@@ -282,6 +282,20 @@ def test_revision_of_a_merge_that_never_came_takes_no_place(pool, spy, daemon):
     assert len(pool.files.all()) == 3 and pool.holds("a", "four")
 
 
+def test_wipe_that_failed_leaves_no_facts_to_a_later_head(pool, spy):
+    """Section 6: LVM numbers its thin devices, and uses numbers again."""
+    pool.create("s", content="s")
+    pool.clone("s", "a")
+    spy.plan("fail", 3)
+    with refused(match="injected failure"):
+        pool.vol("a").wipe(0)
+    spy.reset()
+    pool.cycle("a", "two")
+    pool.refresh()
+    assert pool.holds("a", "two")
+    assert pool.dump("a").find("origin").get("volume") == "s"
+
+
 def test_h12_n17_failed_start_leaves_nothing_dirty(pool, spy):
     """H12, N17: a start that fails leaves nothing behind."""
     pool.create("a", content="one")

@@ -162,6 +162,20 @@ virStorageThinMergeTag(virStorageThinSwitch *sw)
 }
 
 
+/* A merge that did not come about has left facts about a thin device that the head never was, and LVM uses numbers of
+ * devices that are gone again: they must not be taken for those of the one that the head is about to be. */
+static int
+virStorageThinDropStale(virStorageThinSwitch *sw)
+{
+    g_auto(virStorageRevMeta) now = { 0 };
+
+    if (!virStorageThinHasMetaAs(sw->family->head, sw->meta.thinId))
+        return 0;
+    virStorageThinPresentMeta(sw, &now);
+    return virStorageThinRewriteHeadMeta(sw->ctx, sw->family->head, &now);
+}
+
+
 /* Step 1 of a merge that makes one; @former is that, in memory. */
 static int
 virStorageThinMergeRevision(virStorageThinSwitch *sw,
@@ -171,6 +185,8 @@ virStorageThinMergeRevision(virStorageThinSwitch *sw,
     virStorageRevState *head = sw->family->head;
     g_auto(virStorageRevMeta) now = { 0 };
 
+    if (virStorageThinDropStale(sw) < 0)
+        return -1;
     virStorageThinPresentMeta(sw, &now);
     if (virStorageThinSnapshot(sw->ctx, head->file, back, &now, &sw->meta, sw->ctx->headsActive) < 0)
         return -1;

@@ -306,7 +306,7 @@ virStorageThinPin(virStorageRevContext *ctx,
 
 /* Replaces the metadata of the head. Where that can be, it says about which device it is, and goes before what the last
  * revision says of it. */
-static int
+int
 virStorageThinRewriteHeadMeta(virStorageRevContext *ctx,
                               virStorageRevState *head,
                               virStorageRevMeta *meta)
@@ -323,15 +323,15 @@ virStorageThinRewriteHeadMeta(virStorageRevContext *ctx,
 }
 
 
-/* Does the head's own tag say what the head is? Otherwise the last revision does. */
-static bool
-virStorageThinHeadHasOwnMeta(const virStorageRevState *head)
+/* Does a tag of the head's own say what it is as that thin device? Otherwise the last revision does. */
+bool
+virStorageThinHasMetaAs(const virStorageRevState *head,
+                        unsigned int thinId)
 {
     g_auto(virStorageRevMeta) meta = { 0 };
 
     virStorageRevMetaInit(&meta);
-    return virStorageThinTagsParse((const char * const *) head->tags, head->thinId, &meta) &&
-        meta.thinId == head->thinId;
+    return virStorageThinTagsParse((const char * const *) head->tags, thinId, &meta) && meta.thinId == thinId;
 }
 
 
@@ -352,7 +352,8 @@ virStorageThinKeepHeadMeta(virStorageRevContext *ctx,
 {
     g_auto(virStorageRevMeta) meta = { 0 };
 
-    if (!head || !revision->next || revision->next->thinId != head->thinId || virStorageThinHeadHasOwnMeta(head))
+    if (!head || !revision->next || revision->next->thinId != head->thinId ||
+        virStorageThinHasMetaAs(head, head->thinId))
         return 0;
 
     virStorageRevMetaInit(&meta);

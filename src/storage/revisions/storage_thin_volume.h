@@ -139,6 +139,15 @@ virStorageThinRemoveLV(virStorageRevContext *ctx,
                        const char *lv,
                        const char *name);
 
+bool
+virStorageThinHasMetaAs(const virStorageRevState *head,
+                        unsigned int thinId);
+
+int
+virStorageThinRewriteHeadMeta(virStorageRevContext *ctx,
+                              virStorageRevState *head,
+                              virStorageRevMeta *meta);
+
 int
 virStorageThinKeepHeadMeta(virStorageRevContext *ctx,
                            virStorageRevState *head,
