@@ -4,7 +4,8 @@
 import libvirt
 import pytest
 
-from pools import MIB, pattern, refused, usually, volume_xml
+from pools import INVALID, MIB, pattern, refused, usually, volume_xml
+from streams import upload
 from test_names import BAD_NAME
 from volumegroup import lvm
 
@@ -88,6 +89,23 @@ def test_longest_name_works(pool, dashes):
     assert len(device) == LONGEST_DEVICE
     assert pool.group.status(f"{name}-{ident}-back")[2] == "thin"
     assert pool.holds(f"{name}@{ident}", "one")
+
+
+@pytest.mark.parametrize("call", usually(["commit", "upload"], ["revert"]))
+def test_name_too_long_for_revisions_is_refused(pool, call):
+    """Section 5: another tool's volume; before anything is changed."""
+    name = longest(pool.group, 0) + "n"
+    pool.files.put(pool.files.head(name), pattern("one"))
+    if call == "commit":
+        pool.files.put(pool.files.live(name), pattern("two"))
+    if call == "revert":
+        pool.files.put(pool.files.new_revision(name, 7), pattern("old"))
+    pool.refresh()
+    with pool.refuses(INVALID, match=f"name of volume '{name}' is too long"):
+        {"commit": lambda: pool.commit(name),
+         "upload": lambda: upload(pool, name, pattern("sent")),
+         "revert": lambda: pool.revert(name, 7)}[call]()
+    assert pool.holds(name, "one")
 
 
 def test_word_that_does_not_fit_is_refused(pool):

@@ -228,6 +228,31 @@ virStorageThinNameIsReserved(const char *lv)
 }
 
 
+static bool
+virStorageThinRevisionFits(const char *vg,
+                           const char *volume)
+{
+    g_autofree char *head = virStorageThinDeviceName(vg, volume);
+
+    return strlen(head) + DEVICE_SUFFIX_MAX <= DEVICE_NAME_MAX;
+}
+
+
+/* Can the head of a volume, which another tool may have made, become a revision? Returns 0, or -1 with an error. */
+int
+virStorageThinNameCheckRevision(const char *vg,
+                                const char *volume)
+{
+    if (virStorageThinRevisionFits(vg, volume))
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("the name of volume '%1$s' is too long for the devices of its revisions in volume group '%2$s': clone it under a shorter name, and use the clone"),
+                   volume, vg);
+    return -1;
+}
+
+
 /**
  * virStorageThinNameCheck:
  * @vg: volume group
@@ -243,7 +268,6 @@ virStorageThinNameCheck(const char *vg,
     g_auto(virStorageThinName) split = { 0 };
     g_autofree char *lv = virStorageThinNameFormat(name->word ? VIR_STORAGE_THIN_PINNED : VIR_STORAGE_THIN_HEAD,
                                                    name->volume, 0, name->word);
-    g_autofree char *head = virStorageThinDeviceName(vg, name->volume);
     g_autofree char *device = virStorageThinDeviceName(vg, lv);
 
     if (!virStorageRevLVMNameIsValid(name->volume)) {
@@ -256,7 +280,7 @@ virStorageThinNameCheck(const char *vg,
         virReportError(VIR_ERR_INVALID_ARG, _("a volume cannot be called '%1$s': such names are reserved for LVM's own LVs"), lv);
         return -1;
     }
-    if (strlen(head) + DEVICE_SUFFIX_MAX > DEVICE_NAME_MAX || strlen(device) > DEVICE_NAME_MAX) {
+    if (!virStorageThinRevisionFits(vg, name->volume) || strlen(device) > DEVICE_NAME_MAX) {
         virReportError(VIR_ERR_INVALID_ARG,
                        _("the name of volume '%1$s' is too long for devices of volume group '%2$s': a dash counts twice"),
                        name->volume, vg);

@@ -50,6 +50,10 @@ char *
 virStorageThinNameTemporary(const char *volume);
 
 int
+virStorageThinNameCheckRevision(const char *vg,
+                                const char *volume);
+
+int
 virStorageThinNameCheck(const char *vg,
                         const virStorageRevName *name);
 

@@ -96,7 +96,8 @@ virStorageThinStagingMake(virStorageRevStaging *staging,
     virStorageRevMetaInit(&meta);
     meta.volumeHash = virStorageRevMetaHash(family->volume);
     meta.staged = true;
-    if (virStorageThinCheckUnwritten(staging->ctx, family->head, family->volume) < 0 ||
+    if (virStorageThinNameCheckRevision(staging->ctx->vg, family->volume) < 0 ||
+        virStorageThinCheckUnwritten(staging->ctx, family->head, family->volume) < 0 ||
         virStorageThinCheckRoom(staging->ctx, family->volume) < 0 ||
         virStorageThinSync(staging->ctx, family->head->file, family->volume) < 0 ||
         virStorageThinSnapshot(staging->ctx, family->head->file, lv, &meta, NULL, true) < 0)

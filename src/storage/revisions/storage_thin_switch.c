@@ -459,7 +459,8 @@ virStorageThinCommit(virStorageRevContext *ctx,
     if (virStorageRevFactsLiveIsOfHead(family) && virStorageThinIsFresh(ctx, family->live->file))
         return virStorageThinDiscard(ctx, family);
 
-    if (virStorageThinSwitchHead(ctx, family, family->live, &family->live->meta) < 0)
+    if (virStorageThinNameCheckRevision(ctx->vg, family->volume) < 0 ||
+        virStorageThinSwitchHead(ctx, family, family->live, &family->live->meta) < 0)
         return -1;
     g_clear_pointer(&family->live, virStorageRevStateFree);
     return 0;
@@ -475,7 +476,8 @@ virStorageThinRevert(virStorageRevContext *ctx,
     g_auto(virStorageThinSwitch) sw = { 0 };
     g_autoptr(virStorageRevState) next = NULL;
 
-    if ((family->head && virStorageThinCheckUnwritten(ctx, family->head, family->volume) < 0) ||
+    if (virStorageThinNameCheckRevision(ctx->vg, family->volume) < 0 ||
+        (family->head && virStorageThinCheckUnwritten(ctx, family->head, family->volume) < 0) ||
         virStorageThinCheckRoom(ctx, family->volume) < 0)
         return -1;
 
