@@ -392,3 +392,16 @@ def test_others_are_served_during_a_slow_command(pool, spy):
     job.join()
     assert slowest < 4
     assert pool.dirty("a")
+
+
+def test_capacity_of_too_many_extents_is_refused(pool):
+    """Section 3: LVM counts them in 32 bits, and begins anew beyond that."""
+    pool.create("a", content="one")
+    most = (1 << 32) - 1
+    for capacity in ((most + 6) * pool.group.extent, (1 << 63) - 1):
+        with pool.refuses(match="'n' can have .* at most"):
+            pool.create("n", capacity)
+        with pool.refuses(match="'n' can have .* at most"):
+            pool.create_from("a", "n", xml=volume_xml("n", capacity))
+        with pool.refuses(match="'a' can have .* at most"):
+            pool.vol("a").resize(capacity, 0)

@@ -100,8 +100,8 @@ virStorageThinStage(virStorageRevContext *ctx,
     if (source->family)
         return virStorageThinLiveSnapshot(ctx, family, source->state, &meta);
 
-    capacity = ctx->vgExtentSize ? VIR_ROUND_UP(source->capacity, ctx->vgExtentSize) : source->capacity;
-    if (virStorageThinImport(ctx, source, family->volume, lv, capacity, &meta) < 0)
+    if (virStorageThinRoundUp(ctx, lv, source->capacity, &capacity) < 0 ||
+        virStorageThinImport(ctx, source, family->volume, lv, capacity, &meta) < 0)
         return -1;
     virStorageThinPublishLive(ctx, family, g_steal_pointer(&lv), capacity, &meta, NULL);
     return 0;

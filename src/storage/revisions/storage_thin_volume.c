@@ -104,12 +104,23 @@ virStorageThinOpen(virStorageRevContext *ctx,
 }
 
 
-/* LVs consist of whole extents. */
-static unsigned long long
+/* LVs consist of whole extents, which LVM counts in 32 bits. Sets @capacity to that of a volume @name for which @size is
+ * asked. Returns 0, or -1 with an error when no LV is that large. */
+int
 virStorageThinRoundUp(const virStorageRevContext *ctx,
-                      unsigned long long size)
+                      const char *name,
+                      unsigned long long size,
+                      unsigned long long *capacity)
 {
-    return ctx->vgExtentSize ? VIR_ROUND_UP(MAX(size, 1), ctx->vgExtentSize) : size;
+    unsigned long long extent = ctx->vgExtentSize;
+    unsigned long long largest = extent ? MIN(LLONG_MAX / extent, UINT32_MAX) * extent : LLONG_MAX;
+
+    if (size > largest) {
+        virReportError(VIR_ERR_INVALID_ARG, _("volume '%1$s' can have %2$llu bytes at most"), name, largest);
+        return -1;
+    }
+    *capacity = extent ? VIR_ROUND_UP(MAX(size, 1), extent) : size;
+    return 0;
 }
 
 
@@ -133,7 +144,7 @@ virStorageThinCreate(virStorageRevContext *ctx,
                      unsigned int flags)
 {
     g_auto(virStorageRevMeta) meta = { 0 };
-    unsigned long long capacity = virStorageThinRoundUp(ctx, def->target.capacity);
+    unsigned long long capacity;
 
     if (flags & VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("metadata of volume '%1$s' cannot be preallocated"), def->name);
@@ -147,6 +158,7 @@ virStorageThinCreate(virStorageRevContext *ctx,
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNewHead(family->volume, def, NULL, &meta);
     if (virStorageThinCheckDef(def) < 0 ||
+        virStorageThinRoundUp(ctx, def->name, def->target.capacity, &capacity) < 0 ||
         virStorageThinCheckRoom(ctx, family->volume) < 0 ||
         virStorageThinBlank(ctx, family->volume, capacity, &meta, ctx->headsActive) < 0)
         return -1;
@@ -258,11 +270,11 @@ virStorageThinClone(virStorageRevContext *ctx,
     unsigned long long capacity = source->family ? source->state->capacity : source->capacity;
     int rc;
 
-    capacity = virStorageThinRoundUp(ctx, MAX(capacity, def->target.capacity));
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNewHead(family->volume, def, source, &meta);
 
-    if (virStorageThinCheckRoom(ctx, family->volume) < 0)
+    if (virStorageThinRoundUp(ctx, def->name, MAX(capacity, def->target.capacity), &capacity) < 0 ||
+        virStorageThinCheckRoom(ctx, family->volume) < 0)
         return -1;
     if (source->family)
         rc = virStorageThinCloneSnapshot(ctx, source, family->volume, capacity, &meta);
@@ -418,7 +430,9 @@ virStorageThinResizeState(virStorageRevContext *ctx,
                        name);
         return -1;
     }
-    if ((capacity = virStorageThinRoundUp(ctx, capacity)) == state->capacity)
+    if (virStorageThinRoundUp(ctx, name, capacity, &capacity) < 0)
+        return -1;
+    if (capacity == state->capacity)
         return 0;
 
     /* A live copy may grow under its machine; anything else would take the ground from under it. */

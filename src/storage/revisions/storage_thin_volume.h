@@ -135,6 +135,12 @@ virStorageThinPublish(virStorageRevContext *ctx,
                       virStorageRevState *state);
 
 int
+virStorageThinRoundUp(const virStorageRevContext *ctx,
+                      const char *name,
+                      unsigned long long size,
+                      unsigned long long *capacity);
+
+int
 virStorageThinRemoveLV(virStorageRevContext *ctx,
                        const char *lv,
                        const char *name);
