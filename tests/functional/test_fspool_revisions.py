@@ -10,6 +10,7 @@ import pytest
 from fspoolpool import UNSUPPORTED, item_xml
 from fstrees import SUBVOLUME_INODE, destroy, fill, put
 from pools import EXIST, INVALID, MIB, MISSING, refused
+from streams import abort, begin_download
 
 
 DENIED = UNSUPPORTED + (INVALID, libvirt.VIR_ERR_OPERATION_DENIED,
@@ -84,6 +85,23 @@ def test_bad_word_is_refused(fspool, word):
     with fspool.refuses():
         fspool.pin("a", word)
     assert fspool.names() == ["a"]
+
+
+@pytest.mark.needs("!btrfs")
+def test_pin_of_an_item_after_an_unfinished_switch_stays(fspool):
+    """Section 6: the mark of a switch is the item's, and no revision's."""
+    fspool.create("a", content="one")
+    put(fspool.device("a") + "/large", os.urandom(24 * MIB))
+    head = fspool.device("a")
+    stream = begin_download(fspool, "a")  # a refresh leaves the item alone
+    os.setxattr(head, fspool.files.metadata_name(head),
+                fspool.files.metadata(head).encode() + b"&P=1")
+    fspool.refresh()
+    abort(stream)
+    fspool.pin("a", "w")
+    fspool.restart()
+    assert fspool.pins("a") == ["w"]
+    assert fspool.digest("a@w") == fspool.digest("a")
 
 
 def test_pin_of_another_item_is_refused(fspool):

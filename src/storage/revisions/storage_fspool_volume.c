@@ -337,6 +337,7 @@ virStorageFspoolPin(virStorageRevContext *ctx,
     virStorageRevState *state;
 
     if (virStorageFspoolPoolOpen(&pool, ctx) < 0 ||
+        virStorageFspoolSettleHead(&pool, family) < 0 ||
         (from = virStorageFspoolOpenState(&pool, family->head, family->volume)) < 0 ||
         virStorageFspoolItemCopy(&pool, &stage, from, &none, family->volume) < 0 ||
         virStorageFspoolItemFinish(&stage, &family->head->meta, family->volume) < 0)
