@@ -10,6 +10,35 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+class Holds:
+    """Calls of the daemon that wait until the test lets them go (hold.c)."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def arm(self, call):
+        """The next call of that name waits."""
+        with open(f"{self.folder}/{call}", "w", encoding="ascii"):
+            pass
+
+    def is_held(self, call):
+        """Whether the daemon is in that call."""
+        return os.path.exists(f"{self.folder}/{call}.held")
+
+    def release(self, call):
+        """Let it go, or do not wait for it any more."""
+        for name in (call, call + ".held"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.folder}/{name}")
+
+
+@contextlib.contextmanager
+def holding(daemon, folder):
+    """A daemon of which single calls can be held."""
+    with preloaded(daemon, folder, "hold", HOLD_FOLDER=str(folder)):
+        yield Holds(folder)
+
+
 @contextlib.contextmanager
 def preloaded(daemon, folder, name, **variables):
     """A daemon with the library of NAME.c, which is compiled into folder."""

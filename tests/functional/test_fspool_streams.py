@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """vol-upload and vol-download of items: tar archives (design section 3)."""
 
+import contextlib
 import gzip
 import os
 import socket
 import subprocess
 import sys
 import tarfile
+import threading
 
 import libvirt
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from fstrees import (archive, destroy, fill, folder, listing, make_deep,
                      member, members, put, tar_of, tree_tar, untar)
 from pools import INVALID, MIB, refused, wait_for
+from preload import holding
 from streams import abort, begin_download, download, receive
 
 
@@ -33,6 +36,25 @@ def scratch(fs):
 def content(pool, name, file="file"):
     with open(f"{pool.device(name)}/{file}", "rb") as opened:
         return opened.read()
+
+
+@pytest.fixture
+def holds(daemon, tmp_path):
+    """Single calls of the daemon can be held."""
+    with holding(daemon, tmp_path) as those:
+        yield those
+
+
+@contextlib.contextmanager
+def running(call, *args):
+    """Something that goes on meanwhile; the result is in what is yielded."""
+    result = []
+    thread = threading.Thread(target=lambda: result.append(call(*args)))
+    thread.start()
+    try:
+        yield result
+    finally:
+        thread.join()
 
 
 # Uploads
@@ -417,6 +439,22 @@ def test_aborted_download_leaves_nothing(fspool):
         abort(stream)
     fspool.cycle("a", "two")
     assert fspool.holds("a", "two")
+
+
+@pytest.mark.needs("btrfs")
+def test_refresh_while_a_download_begins(fspool, holds, scratch):
+    """Section 6: a refresh never removes work in progress."""
+    fspool.begin().create("a", content="one")
+    holds.arm("flock")
+    with running(download, fspool, "a") as result:
+        try:
+            wait_for(lambda: holds.is_held("flock"), what="a snapshot made")
+            fspool.refresh()
+        finally:
+            holds.release("flock")
+    untar(result[0], scratch)
+    assert listing(scratch) == fspool.digest("a")
+    assert fspool.files.at_rest() == []
 
 
 def test_download_by_virsh(fspool, tmp_path):

@@ -17,6 +17,7 @@
 
 #include "storage_fspool_rename.h"
 #include "storage_fspool_subvolume.h"
+#include "storage_revision_lock.h"
 #include "storage_revision_worker.h"
 #include "viralloc.h"
 #include "virerror.h"
@@ -336,7 +337,13 @@ virStorageFspoolStageSnapshot(virStorageFspoolStage *stage,
                               int from,
                               const char *volume)
 {
+    g_autoptr(virStorageRevLocks) locks = NULL;
+
     if (*volume && virStorageFspoolStageCheckFree(root, volume) < 0)
+        return -1;
+    /* A refresh leaves alone what is of a locked volume, as long as nobody can hold it yet. What is of none has a lock
+     * of its own for that, which those who make such things share. */
+    if (!*volume && !(locks = virStorageRevLocksAcquire(root->ctx->uuid, NULL, root->ctx->uuid, "", false)))
         return -1;
     stage->entry = virStorageFspoolUnique(root, volume, virStorageFspoolTrySnapshot, &from);
     if (!stage->entry && errno == EXDEV)

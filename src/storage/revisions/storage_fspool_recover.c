@@ -51,7 +51,7 @@ virStorageFspoolRecoverStage(virStorageFspoolPool *pool,
     g_autofree char *trashed = NULL;
     bool held;
 
-    if (volume && !(locks = virStorageRevLocksTry(pool->ctx->uuid, volume)))
+    if (!(locks = virStorageRevLocksTry(pool->ctx->uuid, volume ? volume : "")))
         return;
     if (virStorageFspoolStageIsHeld(&pool->root, entry, &held) < 0 || held)
         return;
