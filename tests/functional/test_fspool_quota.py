@@ -11,7 +11,7 @@ import pytest
 from filesystems import run
 from fsplaces import limit_project
 from fstrees import archive, member, put, tar_of, write_until_full
-from pools import MIB, pattern, refused, wait_for
+from pools import INVALID, MIB, pattern, refused, wait_for
 
 
 LIMIT = 32 * MIB
@@ -109,6 +109,80 @@ def test_other_projects_stay(fspool, fs):
         for ident in taken:
             limit_project(fs.device, ident, 0)
             os.rmdir(f"{fs.path}/other-{ident}")
+
+
+# A project that two items have
+
+
+def moved_out(pool):
+    """An item whose folder was moved out of it by hand, and is an item now: it
+    still has the project."""
+    pool.create("a", LIMIT, keep=3)
+    os.mkdir(pool.device("a") + "/inner")
+    put(pool.device("a") + "/inner/file", os.urandom(MIB))
+    os.rename(pool.device("a") + "/inner", pool.path + "/moved")
+    return pool.refresh()
+
+
+def is_limited(pool, name):
+    """Whether the limit is still the kernel's, and nothing gets past it."""
+    pool.refresh()
+    path = pool.device(name) + "/room"
+    done = write_until_full(path, 2 * LIMIT)
+    os.unlink(path)
+    return pool.size(name) == LIMIT and done <= LIMIT + SLACK
+
+
+@pytest.mark.needs("project")
+@pytest.mark.parametrize("gone,left", [("a", "moved"), ("moved", "a")])
+def test_limit_stays_with_who_has_the_project(fspool, gone, left):
+    """Section 5: the record is an item's as long as it has the project."""
+    moved_out(fspool).delete(gone)
+    assert fspool.files.at_rest() == []
+    assert is_limited(fspool, left)
+
+
+@pytest.mark.needs("project")
+@pytest.mark.parametrize("changed,other", [("a", "moved"), ("moved", "a")])
+def test_upload_leaves_the_limit_of_who_has_the_project(fspool, changed,
+                                                        other):
+    """Section 2: a revision has no limit, but does not take another's."""
+    moved_out(fspool).cycle(changed, "two")
+    assert is_limited(fspool, other) and is_limited(fspool, changed)
+    fspool.restart()
+    assert is_limited(fspool, other) and is_limited(fspool, changed)
+
+
+@pytest.mark.needs("project")
+@pytest.mark.parametrize("name", ["a", "moved"])
+def test_limit_of_two_items_is_not_changed_for_one(fspool, name):
+    """Section 3: refused, with the way out; a clone has a limit of its own."""
+    moved_out(fspool)
+    with fspool.refuses(INVALID, match="clone"):
+        fspool.vol(name).resize(2 * LIMIT, 0)
+    fspool.clone(name, "own")
+    fspool.vol("own").resize(2 * LIMIT, 0)
+    assert fspool.size("own") == 2 * LIMIT
+    assert fspool.size("a") == fspool.size("moved") == LIMIT
+
+
+@pytest.mark.needs("project")
+def test_two_items_with_a_project_are_told(fspool, daemon):
+    """Section 5: a refresh warns of what claims the same project."""
+    before = len(daemon.log())
+    moved_out(fspool)
+    told = [line for line in daemon.log()[before:].splitlines()
+            if "'a'" in line and "'moved'" in line]
+    assert told
+
+
+@pytest.mark.needs("project")
+def test_last_of_two_items_frees_the_record(fspool, fs):
+    """Section 3: delete: the quota record is freed, by who is the last."""
+    before = set(fs.records())
+    moved_out(fspool).delete("moved")
+    fspool.delete("a")
+    wait_for(lambda: records_are(fs, before, fspool), 60, "records freed")
 
 
 @pytest.mark.needs("simple")

@@ -362,6 +362,7 @@ virStorageFspoolItemRemove(virStorageFspoolPool *pool,
  * virStorageFspoolItemFreeze:
  * @pool: pool
  * @place: tree that has become a revision
+ * @shared: whether its limit is that of another tree as well, which keeps it then
  * @name: for errors
  *
  * A revision has no limit, and where the file system can see to it, nobody writes to it. Last of all, since a subvolume
@@ -372,12 +373,13 @@ virStorageFspoolItemRemove(virStorageFspoolPool *pool,
 int
 virStorageFspoolItemFreeze(virStorageFspoolPool *pool,
                            const virStorageFspoolPlace *place,
+                           bool shared,
                            const char *name)
 {
     virStorageFspoolLimits none = { 0 };
     VIR_AUTOCLOSE fd = virStorageFspoolPlaceOpen(place, name);
 
-    if (fd < 0 || virStorageFspoolLimitsSet(pool, fd, &none, name) < 0)
+    if (fd < 0 || (!shared && virStorageFspoolLimitsSet(pool, fd, &none, name) < 0))
         return -1;
     if (virStorageFspoolIsSubvolume(fd) && virStorageFspoolSubvolumeSetReadonly(fd, true) < 0) {
         virReportSystemError(errno, _("cannot make '%1$s' read-only"), name);

@@ -88,6 +88,7 @@ virStorageFspoolItemRemove(virStorageFspoolPool *pool,
 int
 virStorageFspoolItemFreeze(virStorageFspoolPool *pool,
                            const virStorageFspoolPlace *place,
+                           bool shared,
                            const char *name);
 
 int

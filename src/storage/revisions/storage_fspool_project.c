@@ -35,6 +35,9 @@
 #define ID_FIRST 0x4C560000U
 #define ID_LAST 0x4CFFFFFFU
 
+/* Within this daemon, what is read of an id still holds when it is claimed or given back. */
+static virMutex claiming = VIR_MUTEX_INITIALIZER;
+
 /* How often somebody else may have chosen the same id in the same moment. */
 #define TRIES_MAX 16
 
@@ -241,30 +244,40 @@ virStorageFspoolProjectIdOf(int itemfd,
 }
 
 
+/* Reads the first record from @id on. Returns 1, or 0 when there is none, or -1 with errno. */
+static int
+virStorageFspoolProjectNext(const virStorageFspoolQuota *quota,
+                            int fd,
+                            uint64_t id,
+                            struct if_nextdqblk *next)
+{
+    if (id > UINT32_MAX)
+        return 0;
+    if (virStorageFspoolProjectCall(quota, fd, Q_GETNEXTQUOTA, id, next) < 0)
+        return errno == ENOENT ? 0 : -1;
+    return next->dqb_id >= id;
+}
+
+
 int
 virStorageFspoolProjectReadAll(const virStorageFspoolQuota *quota,
                                int dirfd,
                                GHashTable *table)
 {
+    struct if_nextdqblk next = { 0 };
     uint64_t id = 1; /* 0 is everything without a project */
+    int rc;
 
-    while (id <= UINT32_MAX) {
-        struct if_nextdqblk next = { 0 };
-        virStorageFspoolQuotaRecord *record;
+    while ((rc = virStorageFspoolProjectNext(quota, dirfd, id, &next)) > 0) {
+        virStorageFspoolQuotaRecord *record = &virStorageFspoolQuotaTableGet(table, next.dqb_id)->record;
 
-        if (virStorageFspoolProjectCall(quota, dirfd, Q_GETNEXTQUOTA, id, &next) < 0)
-            return errno == ENOENT ? 0 : -1;
-        if (next.dqb_id < id)
-            break;
-
-        record = &virStorageFspoolQuotaTableGet(table, next.dqb_id)->record;
         record->spaceMax = next.dqb_bhardlimit * QIF_DQBLKSIZE;
         record->spaceUsed = next.dqb_curspace;
         record->filesMax = next.dqb_ihardlimit;
         record->filesUsed = next.dqb_curinodes;
         id = (uint64_t) next.dqb_id + 1;
     }
-    return 0;
+    return rc;
 }
 
 
@@ -366,8 +379,7 @@ virStorageFspoolProjectClaim(const virStorageFspoolQuota *quota,
                              int itemfd,
                              uint64_t *id)
 {
-    static virMutex choosing = VIR_MUTEX_INITIALIZER;
-    VIR_LOCK_GUARD lock = virLockGuardLock(&choosing);
+    VIR_LOCK_GUARD lock = virLockGuardLock(&claiming);
     struct fsxattr before = { 0 };
     int error;
 
@@ -401,16 +413,38 @@ virStorageFspoolProjectSetLimits(const virStorageFspoolQuota *quota,
 }
 
 
+/* Files that have the id may be on their way out, or have been moved out of the item: then it limits those. */
 int
 virStorageFspoolProjectRelease(const virStorageFspoolQuota *quota,
                                int poolfd,
                                uint64_t id)
 {
+    VIR_LOCK_GUARD lock = virLockGuardLock(&claiming);
     virStorageFspoolQuotaRecord record = { 0 };
 
     if (virStorageFspoolProjectRead(quota, poolfd, id, &record) < 0)
         return -1;
     if (record.spaceMax == 0 && record.filesMax == 0)
         return 0; /* to set none would make a record where there is none */
+    if (record.filesUsed > 0)
+        return 1;
     return virStorageFspoolProjectSetLimits(quota, poolfd, id, 0, 0);
+}
+
+
+/* Of our ids, one that is limited is an item's, whose own directory has it, or was one's. */
+int
+virStorageFspoolProjectSweep(const virStorageFspoolQuota *quota,
+                             int poolfd)
+{
+    struct if_nextdqblk next = { 0 };
+    uint64_t id = ID_FIRST;
+    int rc;
+
+    while ((rc = virStorageFspoolProjectNext(quota, poolfd, id, &next)) > 0 && next.dqb_id <= ID_LAST) {
+        if (next.dqb_curinodes == 0 && virStorageFspoolProjectRelease(quota, poolfd, next.dqb_id) < 0)
+            return -1;
+        id = (uint64_t) next.dqb_id + 1;
+    }
+    return MIN(rc, 0);
 }

@@ -60,3 +60,7 @@ int
 virStorageFspoolProjectRelease(const virStorageFspoolQuota *quota,
                                int poolfd,
                                uint64_t id);
+
+int
+virStorageFspoolProjectSweep(const virStorageFspoolQuota *quota,
+                             int poolfd);

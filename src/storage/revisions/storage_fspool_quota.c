@@ -108,7 +108,8 @@ virStorageFspoolQuotaCountsFiles(const virStorageFspoolQuota *quota)
  * @itemfd: directory of an item
  * @id: set to its subvolume's or project's id; 0: it is not counted on its own
  *
- * Two items that somebody copied with their project share an id, a record and a limit.
+ * Two items share an id, a record and a limit when somebody has moved a directory out of an item, or copied one with
+ * its project.
  *
  * Returns 0, or -1 with errno
  */
@@ -263,8 +264,8 @@ virStorageFspoolQuotaSetLimits(const virStorageFspoolQuota *quota,
  *
  * Removes what the kernel holds about it; that it holds nothing is success.
  *
- * Returns 0; 1 when the kernel needs some of it until it has freed the space, so that virStorageFspoolQuotaSweep() has
- * to come later; or -1 with errno, EBUSY when the subvolume is still there
+ * Returns 0; 1 when the kernel needs some of it until it has freed the space, or files elsewhere have the project, so
+ * that virStorageFspoolQuotaSweep() has to come later; or -1 with errno, EBUSY when the subvolume is still there
  */
 int
 virStorageFspoolQuotaRelease(const virStorageFspoolQuota *quota,
@@ -288,7 +289,7 @@ virStorageFspoolQuotaRelease(const virStorageFspoolQuota *quota,
  * @poolfd: any directory of it
  *
  * Does what virStorageFspoolQuotaRelease() could not do yet, or a crash kept it from: for every subvolume that is gone
- * and had been claimed or limited here. Groups that others made stay.
+ * and had been claimed or limited here, and every project of ours that no file has any more. What others made stays.
  *
  * Returns 0; 1 when some have to wait again; or -1 with errno
  */
@@ -298,6 +299,8 @@ virStorageFspoolQuotaSweep(const virStorageFspoolQuota *quota,
 {
     if (virStorageFspoolQuotaIsQgroup(quota))
         return virStorageFspoolQgroupSweep(quota, poolfd);
+    if (quota->kind == VIR_STORAGE_FSPOOL_QUOTA_PROJECT)
+        return virStorageFspoolProjectSweep(quota, poolfd);
     return 0;
 }
 

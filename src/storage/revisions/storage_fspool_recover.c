@@ -92,7 +92,7 @@ virStorageFspoolRecoverRevision(virStorageFspoolPool *pool,
 
     if (virStorageFspoolPlaceOfState(&place, &pool->root, state, name) < 0)
         return -1;
-    return virStorageFspoolItemFreeze(pool, &place, name);
+    return virStorageFspoolItemFreeze(pool, &place, state->quotaShared, name);
 }
 
 
@@ -102,7 +102,7 @@ virStorageFspoolIsFrozen(virStorageFspoolPool *pool,
 {
     VIR_AUTOCLOSE fd = -1;
 
-    if (state->capacity > 0 || state->filesMax > 0)
+    if (!state->quotaShared && (state->capacity > 0 || state->filesMax > 0))
         return false;
     if (state->reused || !virStorageFspoolIsBtrfs(pool->root.fd))
         return true;

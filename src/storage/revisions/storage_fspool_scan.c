@@ -266,10 +266,47 @@ virStorageFspoolScanRevisions(virStorageFspoolPool *pool,
 }
 
 
+/* Finds out who else has the project of a tree: a directory that was moved out of an item keeps it. What changes the
+ * limit of one would change that of the other, too. @owners: quota id → virStorageRevState */
+static void
+virStorageFspoolScanShare(virStorageFspoolPool *pool,
+                          GHashTable *owners,
+                          virStorageRevState *state)
+{
+    virStorageRevState *other;
+
+    state->quotaShared = false;
+    if (state->quotaId == 0)
+        return;
+    if (!(other = g_hash_table_lookup(owners, &state->quotaId))) {
+        g_hash_table_insert(owners, &state->quotaId, state);
+        return;
+    }
+    state->quotaShared = other->quotaShared = true;
+    VIR_WARN("'%s' and '%s' in pool '%s' have the same project, and so one limit for both: clone one, and delete it",
+             other->file, state->file, pool->ctx->poolName);
+}
+
+
+static void
+virStorageFspoolScanShares(virStorageFspoolPool *pool,
+                           GHashTable *owners,
+                           virStorageRevFamily *family)
+{
+    size_t i;
+
+    if (family->head)
+        virStorageFspoolScanShare(pool, owners, family->head);
+    for (i = 0; i < family->revisions->len; i++)
+        virStorageFspoolScanShare(pool, owners, g_ptr_array_index(family->revisions, i));
+}
+
+
 static void
 virStorageFspoolScanSort(virStorageFspoolPool *pool,
                          virStorageFspoolScan *scan)
 {
+    g_autoptr(GHashTable) owners = g_hash_table_new(g_int64_hash, g_int64_equal);
     GHashTableIter iter;
     void *family;
 
@@ -277,6 +314,7 @@ virStorageFspoolScanSort(virStorageFspoolPool *pool,
     while (g_hash_table_iter_next(&iter, NULL, &family)) {
         virStorageRevFamilySort(family);
         virStorageFspoolScanTimes(family);
+        virStorageFspoolScanShares(pool, owners, family);
         virStorageRevFamilyWarnForgotten(family, pool->ctx->poolName);
     }
 }

@@ -119,8 +119,10 @@ virStorageFspoolSwitched(virStorageFspoolPool *pool,
     former->kind = VIR_STORAGE_REV_NUMBERED;
     former->id = id;
     former->superseded = g_get_real_time() / G_USEC_PER_SEC;
-    former->capacity = 0;
-    former->filesMax = 0;
+    if (!former->quotaShared) {
+        former->capacity = 0;
+        former->filesMax = 0;
+    }
     g_free(former->file);
     former->file = g_strdup_printf("%s/%s", VIR_STORAGE_FSPOOL_REVISIONS, entry);
     virStorageRevFamilyAdd(family, former);
@@ -204,7 +206,7 @@ virStorageFspoolSwitchTrees(virStorageFspoolPool *pool,
 
     virStorageFspoolKeepTime(former, &formerTimes);
     virStorageFspoolKeepTime(stage->fd, &times);
-    if (virStorageFspoolItemFreeze(pool, &revision, family->volume) < 0)
+    if (virStorageFspoolItemFreeze(pool, &revision, family->head->quotaShared, family->volume) < 0)
         virStorageFspoolSwitchLater(family);
     return virStorageFspoolSwitched(pool, family, stage->fd, id, entry);
 }

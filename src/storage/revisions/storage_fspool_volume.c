@@ -74,6 +74,8 @@ virStorageFspoolPublish(virStorageFspoolPool *pool,
         return -1;
     }
     virStorageFspoolStateCount(owned, &record);
+    if (family->head && family->head->quotaId == owned->quotaId)
+        owned->quotaShared = family->head->quotaShared;
     virStorageRevFamilyAdd(family, g_steal_pointer(&owned));
     virStorageRevFamilySort(family);
     return 0;
@@ -352,7 +354,7 @@ virStorageFspoolPin(virStorageRevContext *ctx,
     state->file = g_strdup_printf("%s/%s", VIR_STORAGE_FSPOOL_REVISIONS, entry);
     if (virStorageFspoolPublish(&pool, family, stage.fd, state) < 0)
         return -1;
-    return virStorageFspoolItemFreeze(&pool, &place, family->volume);
+    return virStorageFspoolItemFreeze(&pool, &place, false, family->volume);
 }
 
 
@@ -399,6 +401,21 @@ virStorageFspoolRedefine(virStorageRevContext *ctx,
 }
 
 
+/* What is in a tree already cannot be given another project at once. */
+static int
+virStorageFspoolCheckOwnLimits(virStorageFspoolPool *pool,
+                               const virStorageRevState *state,
+                               const char *volume)
+{
+    if (!state->quotaShared)
+        return 0;
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("the directory of volume '%1$s' has the same project as another one in pool '%2$s', which would get the same limit: clone the volume, which can have its own then"),
+                   volume, pool->ctx->poolName);
+    return -1;
+}
+
+
 /* The limit is a record of the kernel's, and changes at once. */
 int
 virStorageFspoolResize(virStorageRevContext *ctx,
@@ -419,6 +436,7 @@ virStorageFspoolResize(virStorageRevContext *ctx,
     }
     if (virStorageFspoolPoolOpen(&pool, ctx) < 0 ||
         virStorageFspoolLimitsCheck(&pool, &limits, family->volume) < 0 ||
+        virStorageFspoolCheckOwnLimits(&pool, family->head, family->volume) < 0 ||
         (fd = virStorageFspoolOpenState(&pool, family->head, family->volume)) < 0 ||
         virStorageFspoolLimitsSet(&pool, fd, &limits, family->volume) < 0)
         return -1;
