@@ -335,6 +335,64 @@ def test_clone_does_not_count_for_its_source(fspool, name):
     assert fspool.files.at_rest() == []
 
 
+def full(pool, name="a"):
+    """An item that is as large as it may be, and has its first state pinned."""
+    pool.create(name, LIMIT, content="one")
+    pool.pin(name, "w")
+    for part in range(64):  # one large write leaves room for small ones
+        if not write_until_full(f"{pool.device(name)}/{part}", LIMIT):
+            break
+    run("sync", "-f", pool.path)
+
+
+def contents(pool, name):
+    """What is in the files. A write that did not fit may have changed a time
+    for which there was no room, either."""
+    return [(entry[0], entry[8]) for entry in pool.digest(name)]
+
+
+def at_limit(pool, name):
+    """Whether the item still has its limit, and no more fits into it."""
+    pool.refresh()
+    more = write_until_full(pool.device(name) + "/more", LIMIT)
+    return pool.size(name) == LIMIT and more <= SLACK
+
+
+@limits
+def test_full_item_is_cloned(fspool):
+    """Section 3: a clone has the source's limit, and what it has."""
+    full(fspool)
+    fspool.clone("a", "b")
+    assert contents(fspool, "b") == contents(fspool, "a")
+    assert fspool.size("b") == LIMIT and at_limit(fspool, "a")
+    assert fspool.files.at_rest() == []
+
+
+@limits
+def test_full_state_is_reverted_to(fspool):
+    """Section 3: revert, from and to a state that is full."""
+    full(fspool)
+    before = contents(fspool, "a")
+    fspool.revert("a", "w")
+    assert fspool.holds("a", "one")
+    fspool.revert("a", fspool.revisions("a")[0])
+    assert contents(fspool, "a") == before and fspool.size("a") == LIMIT
+    fspool.restart()
+    assert contents(fspool, "a") == before and fspool.size("a") == LIMIT
+    fspool.cycle("a", "two")
+    assert fspool.holds("a", "two") and fits(room(fspool, "a"))
+
+
+@limits
+def test_full_item_is_redefined(fspool):
+    """Section 3: what is known of an item does not depend on its room."""
+    full(fspool)
+    fspool.redefine("a", keep=7)
+    fspool.restart()
+    assert fspool.dump("a").find("revisions").get("keep") == "7"
+    assert at_limit(fspool, "a")
+
+
 @limits
 def test_clone_into_a_smaller_limit(fspool):
     """Section 3: refused with nothing left, or nothing more fits into it."""

@@ -26,6 +26,11 @@
 
 VIR_LOG_INIT("storage.storage_fspool_item");
 
+/* What Btrfs reserves for an attribute, and sets aside meanwhile for what was written before, is less than that. */
+#define META_ROOM (16ULL * 1024 * 1024)
+/* What attributes can take. */
+#define META_USED (1024 * 1024)
+
 
 /**
  * virStorageFspoolPoolOpen:
@@ -172,20 +177,44 @@ virStorageFspoolCheckWhole(int fd,
 }
 
 
-/* Has the new tree counted on its own, with limits, before there is anything in it that it could exceed. */
+/* Has the new tree counted on its own, without a limit yet. */
 static int
-virStorageFspoolItemLimit(virStorageFspoolPool *pool,
+virStorageFspoolItemClaim(virStorageFspoolPool *pool,
                           int fd,
-                          const virStorageFspoolLimits *limits,
                           const char *volume)
 {
     uint64_t id = 0;
 
-    if (virStorageFspoolQuotaClaim(&pool->quota, pool->root.fd, fd, &id) < 0) {
-        virReportSystemError(errno, _("cannot have the space of volume '%1$s' counted"), volume);
+    if (virStorageFspoolQuotaClaim(&pool->quota, pool->root.fd, fd, &id) == 0)
+        return 0;
+    virReportSystemError(errno, _("cannot have the space of volume '%1$s' counted"), volume);
+    return -1;
+}
+
+
+/* Full quota groups count all that a snapshot has: it could be beyond its limit from the start. A tree that is full may
+ * be so a little, by what was noted of it. */
+static int
+virStorageFspoolItemCheckFits(virStorageFspoolPool *pool,
+                              int from,
+                              const virStorageFspoolLimits *limits,
+                              const char *volume)
+{
+    virStorageFspoolQuotaRecord record = { 0 };
+    uint64_t id = 0;
+
+    if (pool->quota.kind != VIR_STORAGE_FSPOOL_QUOTA_QGROUP_FULL || pool->quota.inexact || limits->space == 0)
+        return 0;
+    if (virStorageFspoolQuotaIdOf(&pool->quota, from, &id) < 0 ||
+        virStorageFspoolQuotaRead(&pool->quota, from, id, &record) < 0) {
+        virReportSystemError(errno, _("cannot tell whether the limits of volume '%1$s' are enough"), volume);
         return -1;
     }
-    return virStorageFspoolLimitsSet(pool, fd, limits, volume);
+    if (record.spaceUsed <= limits->space || record.spaceUsed - limits->space <= META_USED)
+        return 0;
+    virReportSystemError(EDQUOT, _("the limit of volume '%1$s' is less than what would be in it: choose a larger one"),
+                         volume);
+    return -1;
 }
 
 
@@ -196,6 +225,8 @@ virStorageFspoolItemLimit(virStorageFspoolPool *pool,
  * @limits: what it may take
  * @volume: what it is made for
  *
+ * It is limited before there is anything in it that could be too much.
+ *
  * Returns 0, or -1 with an error
  */
 int
@@ -204,9 +235,10 @@ virStorageFspoolItemMake(virStorageFspoolPool *pool,
                          const virStorageFspoolLimits *limits,
                          const char *volume)
 {
-    if (virStorageFspoolStageNew(stage, &pool->root, volume) < 0)
+    if (virStorageFspoolStageNew(stage, &pool->root, volume) < 0 ||
+        virStorageFspoolItemClaim(pool, stage->fd, volume) < 0)
         return -1;
-    return virStorageFspoolItemLimit(pool, stage->fd, limits, volume);
+    return virStorageFspoolLimitsSet(pool, stage->fd, limits, volume);
 }
 
 
@@ -218,7 +250,8 @@ virStorageFspoolItemMake(virStorageFspoolPool *pool,
  * @limits: what it may take
  * @volume: what it is made for
  *
- * On Btrfs a snapshot, else a copy that shares the blocks of files where the file system can.
+ * On Btrfs a snapshot, else a copy that shares the blocks of files where the file system can. A snapshot gets its
+ * limits by virStorageFspoolItemFinish(): it may be as large as they are, and is to have its metadata yet.
  *
  * Returns 0, or -1 with an error
  */
@@ -239,8 +272,11 @@ virStorageFspoolItemCopy(virStorageFspoolPool *pool,
     if (virStorageFspoolIsSubvolume(from) &&
         (rc = virStorageFspoolStageSnapshot(stage, &pool->root, from, volume)) < 0)
         return -1;
-    if (rc == 0)
-        return virStorageFspoolItemLimit(pool, stage->fd, limits, volume);
+    if (rc == 0) {
+        if (virStorageFspoolItemCheckFits(pool, from, limits, volume) < 0)
+            return -1;
+        return virStorageFspoolItemClaim(pool, stage->fd, volume);
+    }
 
     progress = virStorageFspoolProgressBegin(pool->ctx->uuid, volume);
     if (virStorageFspoolItemMake(pool, stage, limits, volume) < 0)
@@ -276,13 +312,83 @@ virStorageFspoolItemPerms(int fd,
 }
 
 
-/* Gives a tree its metadata, and makes all of it durable. */
+/* Writes metadata to a tree that has no room for it. Should that be interrupted, its limit is a little higher. */
+static int
+virStorageFspoolItemSqueezeMeta(virStorageFspoolPool *pool,
+                                int fd,
+                                const virStorageRevMeta *meta,
+                                const char *name)
+{
+    virStorageFspoolQuotaRecord record = { 0 };
+    virStorageFspoolLimits more = { 0 };
+    virStorageFspoolLimits limits;
+    uint64_t id = 0;
+    int ret;
+
+    if (virStorageFspoolQuotaIdOf(&pool->quota, fd, &id) < 0 ||
+        virStorageFspoolQuotaRead(&pool->quota, fd, id, &record) < 0) {
+        virReportSystemError(errno, _("cannot read the limits of volume '%1$s'"), name);
+        return -1;
+    }
+    limits = (virStorageFspoolLimits) { record.spaceMax, record.filesMax };
+    more.space = MAX(record.spaceMax, record.spaceUsed) + META_ROOM;
+    more.files = record.filesMax;
+
+    if (virStorageFspoolLimitsSet(pool, fd, &more, name) < 0)
+        return -1;
+    ret = virStorageRevMetaWriteFile(fd, meta, name);
+    return virStorageFspoolLimitsSet(pool, fd, &limits, name) < 0 ? -1 : ret;
+}
+
+
+/**
+ * virStorageFspoolItemWriteMeta:
+ * @pool: pool
+ * @fd: tree
+ * @meta: its metadata
+ * @name: for errors
+ *
+ * Btrfs counts a tree's attributes with what is in it, and so writes none to a full one. What the pool notes of it is
+ * not its user's to make room for.
+ *
+ * Returns 0, or -1 with an error
+ */
 int
-virStorageFspoolItemFinish(virStorageFspoolStage *stage,
+virStorageFspoolItemWriteMeta(virStorageFspoolPool *pool,
+                              int fd,
+                              const virStorageRevMeta *meta,
+                              const char *name)
+{
+    if (virStorageRevMetaWriteFile(fd, meta, name) == 0)
+        return 0;
+    if (errno != EDQUOT || !virStorageFspoolIsSubvolume(fd))
+        return -1;
+    virResetLastError();
+    return virStorageFspoolItemSqueezeMeta(pool, fd, meta, name);
+}
+
+
+/**
+ * virStorageFspoolItemFinish:
+ * @pool: pool
+ * @stage: new tree, with its content
+ * @meta: its metadata
+ * @limits: what it may take
+ * @name: for errors
+ *
+ * Gives it its metadata and limits, and makes all of it durable.
+ *
+ * Returns 0, or -1 with an error
+ */
+int
+virStorageFspoolItemFinish(virStorageFspoolPool *pool,
+                           virStorageFspoolStage *stage,
                            const virStorageRevMeta *meta,
+                           const virStorageFspoolLimits *limits,
                            const char *name)
 {
-    if (virStorageRevMetaWriteFile(stage->fd, meta, name) < 0)
+    if (virStorageFspoolItemWriteMeta(pool, stage->fd, meta, name) < 0 ||
+        virStorageFspoolLimitsSet(pool, stage->fd, limits, name) < 0)
         return -1;
     if (syncfs(stage->fd) < 0) {
         virReportSystemError(errno, _("cannot make volume '%1$s' durable"), name);

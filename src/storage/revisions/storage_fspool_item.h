@@ -76,8 +76,16 @@ virStorageFspoolItemPerms(int fd,
                           const char *name);
 
 int
-virStorageFspoolItemFinish(virStorageFspoolStage *stage,
+virStorageFspoolItemWriteMeta(virStorageFspoolPool *pool,
+                              int fd,
+                              const virStorageRevMeta *meta,
+                              const char *name);
+
+int
+virStorageFspoolItemFinish(virStorageFspoolPool *pool,
+                           virStorageFspoolStage *stage,
                            const virStorageRevMeta *meta,
+                           const virStorageFspoolLimits *limits,
                            const char *name);
 
 int

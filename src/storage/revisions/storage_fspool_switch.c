@@ -166,7 +166,7 @@ virStorageFspoolSwitchByExchange(virStorageFspoolPool *pool,
     }
 
     meta->pending = false;
-    if (virStorageRevMetaWriteFile(stage->fd, meta, family->volume) < 0 ||
+    if (virStorageFspoolItemWriteMeta(pool, stage->fd, meta, family->volume) < 0 ||
         virStorageRevSync(stage->fd, family->volume) < 0)
         virStorageFspoolSwitchLater(family);
     return 0;
@@ -220,7 +220,7 @@ virStorageFspoolSwitchTrees(virStorageFspoolPool *pool,
  * @content: metadata of where its content comes from, or NULL
  * @prunes: whether retention applies
  *
- * What is staged becomes the head, and the head the next revision.
+ * What is staged becomes the head, with the limits of that, and the head the next revision.
  *
  * Returns 0, or -1 with an error
  */
@@ -233,14 +233,16 @@ virStorageFspoolSwitch(virStorageFspoolPool *pool,
 {
     unsigned long long id = virStorageRevFamilyNextId(family);
     g_auto(virStorageRevMeta) meta = { 0 };
+    virStorageFspoolLimits limits;
 
+    virStorageFspoolLimitsOf(family->head, &limits);
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNextHead(pool->ctx, family, content, id, prunes, &meta);
     meta.format = VIR_STORAGE_FILE_DIR;
     meta.pending = virStorageFspoolCanExchange(pool->root.staging);
 
     if (virStorageFspoolSettleHead(pool, family) < 0 ||
-        virStorageFspoolItemFinish(stage, &meta, family->volume) < 0)
+        virStorageFspoolItemFinish(pool, stage, &meta, &limits, family->volume) < 0)
         return -1;
     return virStorageFspoolSwitchTrees(pool, family, stage, &meta, id);
 }
@@ -253,13 +255,14 @@ virStorageFspoolRestoreHead(virStorageFspoolPool *pool,
                             virStorageFspoolStage *stage,
                             const virStorageRevMeta *content)
 {
+    virStorageFspoolLimits none = { 0 };
     g_auto(virStorageRevMeta) meta = { 0 };
 
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNextHead(pool->ctx, family, content, 0, false, &meta);
     meta.format = VIR_STORAGE_FILE_DIR;
 
-    if (virStorageFspoolItemFinish(stage, &meta, family->volume) < 0 ||
+    if (virStorageFspoolItemFinish(pool, stage, &meta, &none, family->volume) < 0 ||
         virStorageFspoolStageInstallHead(stage, family->volume, family->volume) < 0)
         return -1;
 
@@ -346,7 +349,7 @@ virStorageFspoolWipe(virStorageRevContext *ctx,
     meta.format = VIR_STORAGE_FILE_DIR;
 
     if (virStorageFspoolSettleHead(&pool, family) < 0 ||
-        virStorageFspoolItemFinish(&stage, &meta, family->volume) < 0 ||
+        virStorageFspoolItemFinish(&pool, &stage, &meta, &limits, family->volume) < 0 ||
         virStorageFspoolWipeTrees(&pool, family, &stage) < 0)
         return -1;
 

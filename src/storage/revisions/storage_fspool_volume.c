@@ -186,9 +186,10 @@ virStorageFspoolPublishNew(virStorageFspoolPool *pool,
                            virStorageRevFamily *family,
                            virStorageFspoolStage *stage,
                            const char *path,
-                           const virStorageRevMeta *meta)
+                           const virStorageRevMeta *meta,
+                           const virStorageFspoolLimits *limits)
 {
-    if (virStorageFspoolItemFinish(stage, meta, family->volume) < 0 ||
+    if (virStorageFspoolItemFinish(pool, stage, meta, limits, family->volume) < 0 ||
         virStorageFspoolStageInstallHead(stage, path, family->volume) < 0)
         return -1;
 
@@ -241,7 +242,7 @@ virStorageFspoolCreate(virStorageRevContext *ctx,
     virStorageFspoolFactsNew(family->volume, path, def, NULL, &meta);
     if (virStorageFspoolItemPerms(stage.fd, def->target.perms, def->name) < 0)
         return -1;
-    return virStorageFspoolPublishNew(&pool, family, &stage, path, &meta);
+    return virStorageFspoolPublishNew(&pool, family, &stage, path, &meta, &limits);
 }
 
 
@@ -320,7 +321,7 @@ virStorageFspoolClone(virStorageRevContext *ctx,
     virStorageFspoolFactsNew(family->volume, path, def, source, &meta);
     if (virStorageFspoolItemPerms(stage.fd, def->target.perms, def->name) < 0)
         return -1;
-    return virStorageFspoolPublishNew(&pool, family, &stage, path, &meta);
+    return virStorageFspoolPublishNew(&pool, family, &stage, path, &meta, &limits);
 }
 
 
@@ -342,7 +343,7 @@ virStorageFspoolPin(virStorageRevContext *ctx,
         virStorageFspoolSettleHead(&pool, family) < 0 ||
         (from = virStorageFspoolOpenState(&pool, family->head, family->volume)) < 0 ||
         virStorageFspoolItemCopy(&pool, &stage, from, &none, family->volume) < 0 ||
-        virStorageFspoolItemFinish(&stage, &family->head->meta, family->volume) < 0)
+        virStorageFspoolItemFinish(&pool, &stage, &family->head->meta, &none, family->volume) < 0)
         return -1;
 
     virStorageFspoolPlaceOfRevision(&place, &pool.root, entry);
@@ -366,7 +367,7 @@ virStorageFspoolRewriteMeta(virStorageFspoolPool *pool,
 {
     VIR_AUTOCLOSE fd = virStorageFspoolOpenState(pool, family->head, family->volume);
 
-    if (fd < 0 || virStorageRevMetaWriteFile(fd, meta, family->volume) < 0 ||
+    if (fd < 0 || virStorageFspoolItemWriteMeta(pool, fd, meta, family->volume) < 0 ||
         virStorageRevSync(fd, family->volume) < 0)
         return -1;
 
