@@ -98,14 +98,15 @@ class Daemon:
                   errors="replace") as file:
             return file.read()
 
-    def virsh(self, *args, check=True, binary=STOCK_VIRSH, stdin=None):
+    def virsh(self, *args, check=True, binary=STOCK_VIRSH, stdin=None,
+              timeout=120):
         """Run a virsh, the distribution's unmodified one by default."""
         env = dict(os.environ)
         if binary == STOCK_VIRSH:
             env.pop("LD_LIBRARY_PATH", None)
         done = subprocess.run([binary, "-q", "-c", self.uri, *args], env=env,
                               input=stdin, capture_output=True, text=True,
-                              timeout=120, check=False)
+                              timeout=timeout, check=False)
         if check:
             assert done.returncode == 0, done.stderr
         return done

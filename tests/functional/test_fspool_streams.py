@@ -346,6 +346,71 @@ def test_pool_stop_during_an_upload(fspool):
     assert fspool.holds("a", "one") and fspool.files.at_rest() == []
 
 
+# Slow storage, and the clients that do not wait for it
+
+
+def answers(daemon):
+    """Whether the daemon has time for another client."""
+    try:
+        return "held" in daemon.virsh("pool-dumpxml", "held", timeout=30).stdout
+    except subprocess.TimeoutExpired:
+        return False
+
+
+@pytest.fixture
+def held(fspools, holds):
+    """A pool with an item, whose daemon's calls can be held."""
+    pool = fspools(name="held").up()
+    pool.create("a", content="one")
+    pool.calls = holds
+    yield pool
+    for call in ("pwrite", "syncfs", "flock"):
+        holds.release(call)
+
+
+def large():
+    """An archive of more than is written back at once."""
+    return archive(member("large", bytes(96 * MIB)))
+
+
+@pytest.mark.needs("few", "local")
+def test_daemon_answers_while_an_upload_waits_for_storage(held, daemon):
+    """Section 9: what waits keeps no other client waiting."""
+    held.calls.arm("pwrite")
+    with running(held.upload, "a", large()):
+        wait_for(lambda: held.calls.is_held("pwrite"), what="a write held")
+        answered = answers(daemon)
+        held.calls.release("pwrite")
+    assert answered and len(content(held, "a", "large")) == 96 * MIB
+
+
+@pytest.mark.needs("few", "local")
+def test_daemon_answers_while_an_upload_is_aborted(held, daemon):
+    """Section 9: an abort does not wait for the storage, either."""
+    held.calls.arm("pwrite")
+    stream = held.upload("a", SMALL, finish=False)
+    wait_for(lambda: held.calls.is_held("pwrite"), what="a write held")
+    with running(abort, stream):
+        answered = answers(daemon)
+        held.calls.release("pwrite")
+    assert answered and held.holds("a", "one")
+    assert held.revisions("a") == [] and held.files.at_rest() == []
+    held.cycle("a", "two")
+    assert held.holds("a", "two")
+
+
+@pytest.mark.needs("few", "local")
+def test_upload_is_written_back_before_its_end(held, daemon):
+    """Section 9: what is left for the end, when others wait, is short."""
+    held.calls.arm("syncfs")
+    with running(lambda: held.upload("a", large(), finish=False)) as result:
+        wait_for(lambda: held.calls.is_held("syncfs"), what="a sync held")
+        answered = answers(daemon)
+        held.calls.release("syncfs")
+    abort(result[0])
+    assert answered
+
+
 # Downloads
 
 

@@ -211,5 +211,5 @@ unpack(Place *place,
 
     g_assert_cmpint(write(fd, data, len), ==, len);
     g_assert_cmpint(lseek(fd, 0, SEEK_SET), ==, 0);
-    return virStorageFspoolArchiveUnpack(fd, place->to, "item");
+    return virStorageFspoolArchiveUnpack(fd, place->to, "item", NULL);
 }

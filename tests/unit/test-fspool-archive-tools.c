@@ -70,7 +70,7 @@ checkGnuTar(const char *options,
     g_assert_cmpint(run(&place, command), ==, 0);
 
     archive = openat(place.fd, "archive", O_RDONLY | O_CLOEXEC);
-    expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item"));
+    expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item", NULL));
     if (exact)
         expectSame(place.from, place.to);
     g_assert_cmpint(fstatat(place.to, "dir/below/third", &sb, 0), ==, 0);
@@ -121,7 +121,7 @@ testPlainArchives(void)
             return;
         }
         archive = openat(place.fd, "archive", O_RDONLY | O_CLOEXEC);
-        expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item"));
+        expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item", NULL));
         VIR_FORCE_CLOSE(place.from);
         VIR_FORCE_CLOSE(archive);
         archive = openDir(place.fd, "from");

@@ -32,7 +32,7 @@ through(Place *place)
 
     expectOk(virStorageFspoolArchivePack(place->from, archive, "item"));
     g_assert_cmpint(lseek(archive, 0, SEEK_SET), ==, 0);
-    expectOk(virStorageFspoolArchiveUnpack(archive, place->to, "item"));
+    expectOk(virStorageFspoolArchiveUnpack(archive, place->to, "item", NULL));
 }
 
 
@@ -78,7 +78,7 @@ testSamePacksAreTheSameBytes(void)
 
     /* and so is what came out of it */
     g_assert_cmpint(lseek(archive, 0, SEEK_SET), ==, 0);
-    expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item"));
+    expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item", NULL));
     VIR_FORCE_CLOSE(archive);
     g_free(other);
     archive = makeArchive(&place);
@@ -210,8 +210,22 @@ testPathThatIsTooLong(void)
     g_assert_cmpint(virStorageFspoolArchivePack(place.from, archive, "item"), ==, -1);
     unitExpectError(VIR_ERR_OPERATION_FAILED, "its path is too long");
     g_assert_cmpint(lseek(archive, 0, SEEK_SET), ==, 0);
-    g_assert_cmpint(virStorageFspoolArchiveUnpack(archive, place.to, "item"), ==, -1);
+    g_assert_cmpint(virStorageFspoolArchiveUnpack(archive, place.to, "item", NULL), ==, -1);
     virResetLastError();
+}
+
+
+/* What has no end, as zeros behind an archive, ends when nobody wants it any more. */
+static void
+testArchiveThatIsGivenUp(void)
+{
+    g_auto(Place) place = PLACE_INIT;
+    VIR_AUTOCLOSE archive = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    int cancelled = 1;
+
+    placeMake(&place);
+    g_assert_cmpint(virStorageFspoolArchiveUnpack(archive, place.to, "item", &cancelled), ==, -1);
+    unitExpectError(VIR_ERR_OPERATION_FAILED, "it was given up");
 }
 
 
@@ -276,7 +290,7 @@ workWithoutSpace(Place *place)
     if (mount("none", path, "tmpfs", 0, "size=128k") < 0)
         _exit(77);
     place->to = openDir(place->fd, "to");
-    g_assert_cmpint(virStorageFspoolArchiveUnpack(archive, place->to, "item"), ==, -1);
+    g_assert_cmpint(virStorageFspoolArchiveUnpack(archive, place->to, "item", NULL), ==, -1);
     unitExpectError(VIR_ERR_SYSTEM_ERROR, "the limit of the volume or the space of its pool is used up");
 }
 
@@ -376,7 +390,7 @@ checkResized(off_t size)
     makeSparse(place.from, "file", 9 * MIB, at, G_N_ELEMENTS(at));
     makeFile(place.from, "later", "whole", 0600);
     archive = packWhileResized(&place, size);
-    expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item"));
+    expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item", NULL));
     g_assert_cmpint(fstatat(place.to, "file", &sb, 0), ==, 0);
     g_assert_cmpint(sb.st_size, ==, 9 * MIB);
     g_assert_cmpint(fstatat(place.to, "later", &sb, 0), ==, 0);
@@ -441,7 +455,7 @@ testManyEntries(void)
     expectOk(virStorageFspoolArchivePack(place.from, archive, "item"));
     packed = g_get_monotonic_time();
     g_assert_cmpint(lseek(archive, 0, SEEK_SET), ==, 0);
-    expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item"));
+    expectOk(virStorageFspoolArchiveUnpack(archive, place.to, "item", NULL));
     g_test_message("%zu entries: packed in %.2f s, unpacked in %.2f s", count, (packed - begin) / 1e6,
                    (g_get_monotonic_time() - packed) / 1e6);
     VIR_FORCE_CLOSE(dir);
@@ -464,6 +478,7 @@ main(int argc,
     g_test_add_func("/fspool-archive/holes", testHolesStay);
     g_test_add_func("/fspool-archive/deep", testDeepTree);
     g_test_add_func("/fspool-archive/long-path", testPathThatIsTooLong);
+    g_test_add_func("/fspool-archive/given-up", testArchiveThatIsGivenUp);
     g_test_add_func("/fspool-archive/mount-point", testMountPointIsRefused);
     g_test_add_func("/fspool-archive/no-space", testNoSpaceIsSaid);
     g_test_add_func("/fspool-archive/subvolume", testSubvolumeIsRefused);

@@ -18,4 +18,5 @@ virStorageFspoolArchivePack(int dirfd,
 int
 virStorageFspoolArchiveUnpack(int in,
                               int dirfd,
-                              const char *name);
+                              const char *name,
+                              const int *cancelled);

@@ -43,6 +43,7 @@
 struct _virStorageFspoolArchiveInput {
     const char *volume;
     int fd;
+    const int *cancelled;       /* atomic: nobody wants it any more; or NULL */
 
     char *raw;                  /* from the descriptor: CHUNK bytes */
     size_t rawAt;               /* what is not taken yet */
@@ -175,7 +176,8 @@ virStorageFspoolArchiveReadRaw(struct archive *archive,
 }
 
 
-/* Returns 1 and a piece of the archive, 0 at its end, or -1 when the unpacker has an error. */
+/* Returns 1 and a piece of the archive, 0 at its end, or -1 when the unpacker has an error. A few bytes can become very
+ * many pieces, so that a client who is gone is thought of at each. */
 static int
 virStorageFspoolArchiveUnpacked(virStorageFspoolArchiveInput *input,
                                 const void **buf,
@@ -185,6 +187,10 @@ virStorageFspoolArchiveUnpacked(virStorageFspoolArchiveInput *input,
     int rc = ARCHIVE_EOF;
 
     while (!input->over) {
+        if (input->cancelled && g_atomic_int_get(input->cancelled)) {
+            archive_set_error(input->unpacker, ECANCELED, "%s", _("it was given up"));
+            return -1;
+        }
         rc = archive_read_data_block(input->unpacker, buf, len, &offset);
         if (rc == ARCHIVE_OK && *len > 0)
             return 1;
@@ -282,6 +288,7 @@ virStorageFspoolArchiveInputOpen(virStorageFspoolArchiveInput *input)
  * virStorageFspoolArchiveInputNew:
  * @fd: to read from, blocking; stays the caller's
  * @volume: for errors; must stay as long as what is returned
+ * @cancelled: NULL, or set by somebody else to have it fail; likewise
  *
  * Opens a tar archive of any format that libarchive reads, which may be compressed by gzip, xz or zstd.
  *
@@ -289,12 +296,14 @@ virStorageFspoolArchiveInputOpen(virStorageFspoolArchiveInput *input)
  */
 virStorageFspoolArchiveInput *
 virStorageFspoolArchiveInputNew(int fd,
-                                const char *volume)
+                                const char *volume,
+                                const int *cancelled)
 {
     g_autoptr(virStorageFspoolArchiveInput) input = g_new0(virStorageFspoolArchiveInput, 1);
 
     input->volume = volume;
     input->fd = fd;
+    input->cancelled = cancelled;
     input->raw = g_new0(char, CHUNK);
     input->seen = g_byte_array_new();
     input->unpacker = archive_read_new();

@@ -16,7 +16,8 @@ typedef struct _virStorageFspoolArchiveInput virStorageFspoolArchiveInput;
 
 virStorageFspoolArchiveInput *
 virStorageFspoolArchiveInputNew(int fd,
-                                const char *volume);
+                                const char *volume,
+                                const int *cancelled);
 
 void
 virStorageFspoolArchiveInputFree(virStorageFspoolArchiveInput *input);

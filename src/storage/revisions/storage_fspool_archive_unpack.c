@@ -48,10 +48,16 @@ static const struct {
     { 5, 2 }, /* ptmx */
 };
 
+/* After so many bytes all is written out, so that the sync at the end does not take long: others wait for that. */
+#define WRITE_OUT_BYTES (32ULL * 1024 * 1024)
+/* What an entry counts for, whatever is in it. */
+#define ENTRY_BYTES (4 * 1024)
+
 typedef struct _virStorageFspoolUnpack virStorageFspoolUnpack;
 struct _virStorageFspoolUnpack {
     const char *volume;
     int top;
+    unsigned long long unwritten;
     virStorageFspoolArchiveInput *input;
     virStorageFspoolArchiveDirs dirs;
 };
@@ -163,6 +169,20 @@ virStorageFspoolUnpackWrite(int fd,
 }
 
 
+static int
+virStorageFspoolUnpackWriteOut(virStorageFspoolUnpack *unpack,
+                               size_t more)
+{
+    if ((unpack->unwritten += more) < WRITE_OUT_BYTES)
+        return 0;
+    unpack->unwritten = 0;
+    if (syncfs(unpack->top) == 0)
+        return 0;
+    virReportSystemError(errno, _("cannot make volume '%1$s' durable"), unpack->volume);
+    return -1;
+}
+
+
 /* Holes are what nothing is written to. */
 static int
 virStorageFspoolUnpackContent(virStorageFspoolUnpack *unpack,
@@ -181,6 +201,8 @@ virStorageFspoolUnpackContent(virStorageFspoolUnpack *unpack,
             return virStorageFspoolArchiveRefuse(unpack->volume, item->path, N_("its content does not fit its size"));
         if (virStorageFspoolUnpackWrite(fd, data, len, offset) < 0)
             return virStorageFspoolArchiveFail(unpack->volume, item->path, errno);
+        if (virStorageFspoolUnpackWriteOut(unpack, len) < 0)
+            return -1;
         end = offset + len;
     }
     if (rc < 0)
@@ -407,9 +429,10 @@ virStorageFspoolUnpackItemMake(virStorageFspoolUnpack *unpack,
  * @in: to read the archive from; blocking; stays open
  * @dirfd: an empty directory, open for reading; stays open
  * @name: of the volume, for errors
+ * @cancelled: NULL, or set by somebody else, atomically, to have it end with an error
  *
  * Makes in @dirfd what a tar archive (ustar, pax, GNU; plain, or compressed by gzip, xz or zstd) has. The directory
- * itself gets owner, mode and times of the archive's entry ".", if there is one. Nothing is synced.
+ * itself gets owner, mode and times of the archive's entry ".", if there is one. The last of it is not synced.
  *
  * An archive that is cut off anywhere, damaged, or followed by something, is an error, as is every entry that would lie
  * outside, or be something that a volume may not bring along. What was made until then stays, and is to be removed.
@@ -421,20 +444,23 @@ virStorageFspoolUnpackItemMake(virStorageFspoolUnpack *unpack,
 int
 virStorageFspoolArchiveUnpack(int in,
                               int dirfd,
-                              const char *name)
+                              const char *name,
+                              const int *cancelled)
 {
     g_auto(virStorageFspoolUnpack) unpack = { .volume = name, .top = dirfd };
     int rc;
 
     virStorageFspoolArchiveDirsInit(&unpack.dirs, dirfd, name);
-    if (!(unpack.input = virStorageFspoolArchiveInputNew(in, name)))
+    if (!(unpack.input = virStorageFspoolArchiveInputNew(in, name, cancelled)))
         return -1;
 
     do {
         g_auto(virStorageFspoolUnpackItem) item = { .dirfd = -1 };
 
         rc = virStorageFspoolArchiveInputNext(unpack.input, &item.entry, &item.header);
-        if (rc > 0 && virStorageFspoolUnpackItemMake(&unpack, &item) < 0)
+        if (rc > 0 &&
+            (virStorageFspoolUnpackItemMake(&unpack, &item) < 0 ||
+             virStorageFspoolUnpackWriteOut(&unpack, ENTRY_BYTES) < 0))
             return -1;
     } while (rc > 0);
 

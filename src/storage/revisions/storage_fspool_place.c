@@ -396,17 +396,28 @@ virStorageFspoolStageInstall(virStorageFspoolStage *stage,
 }
 
 
+/* What is not going to be installed is in nobody's way any more, whoever is still at work in it. */
+void
+virStorageFspoolStageGiveUp(virStorageFspoolStage *stage)
+{
+    virStorageFspoolPlace place = { .entry = stage->entry };
+
+    if (!stage->entry || !stage->root)
+        return;
+    place.dirfd = stage->root->staging;
+    stage->trashed = virStorageFspoolUnique(stage->root, "", virStorageFspoolTryTrash, &place);
+    VIR_FREE(stage->entry);
+}
+
+
 /* What was not installed goes: into the trash at once, and then in the background. */
 void
 virStorageFspoolStageClear(virStorageFspoolStage *stage)
 {
-    if (stage->entry && stage->root) {
-        virStorageFspoolPlace place = { .dirfd = stage->root->staging, .entry = stage->entry };
-        g_autofree char *trashed = virStorageFspoolUnique(stage->root, "", virStorageFspoolTryTrash, &place);
-
-        if (trashed)
-            virStorageRevWorkerTidy(stage->root->ctx->uuid, trashed);
-    }
+    virStorageFspoolStageGiveUp(stage);
+    if (stage->trashed)
+        virStorageRevWorkerTidy(stage->root->ctx->uuid, stage->trashed);
+    VIR_FREE(stage->trashed);
     VIR_FREE(stage->entry);
     VIR_FORCE_CLOSE(stage->fd);
 }

@@ -82,6 +82,7 @@ typedef struct _virStorageFspoolStage virStorageFspoolStage;
 struct _virStorageFspoolStage {
     virStorageFspoolRoot *root; /* not owned */
     char *entry;                /* below the staging directory; NULL: it is where it belongs, or there is none */
+    char *trashed;              /* below the trash, when it was given up */
     int fd;
 };
 
@@ -121,6 +122,9 @@ int
 virStorageFspoolStageIsHeld(virStorageFspoolRoot *root,
                             const char *entry,
                             bool *held);
+
+void
+virStorageFspoolStageGiveUp(virStorageFspoolStage *stage);
 
 void
 virStorageFspoolStageClear(virStorageFspoolStage *stage);

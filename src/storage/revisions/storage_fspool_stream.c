@@ -20,20 +20,22 @@
 #include "storage_fspool_subvolume.h"
 #include "viralloc.h"
 #include "virerror.h"
+#include "virfile.h"
 #include "virthread.h"
 #include "virutil.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
+/* So long the end of a stream waits for a thread that is to give up. It is the daemon's event loop which waits. */
+#define GIVE_UP_MS 500
+
 /* A thread and how it ended. */
 typedef struct _virStorageFspoolPipe virStorageFspoolPipe;
 struct _virStorageFspoolPipe {
     int ends[2];      /* to read from, to write to */
-    virThread thread;
     bool running;
-    int result;
+    bool abandoned;   /* nobody waits for the thread: what is its, it frees itself */
     virErrorPtr err;  /* of the thread, when it has failed */
-    int ended;        /* atomic: the two above are there to be read */
 };
 
 #define VIR_STORAGE_FSPOOL_PIPE_INIT { .ends = { -1, -1 } }
@@ -44,6 +46,7 @@ struct _virStorageRevStaging {
     virStorageFspoolPool pool;
     virStorageFspoolStage stage;
     virStorageFspoolPipe pipe;
+    int cancelled;                 /* atomic: nobody wants it any more */
     char *volume;
     unsigned long long generation; /* of the head that it is to replace */
     ino_t ino;
@@ -60,44 +63,100 @@ struct _virStorageRevPacking {
 };
 
 
+/* Of all pipes: what a thread tells of itself, and that it has ended. */
+static virMutex mutex = VIR_MUTEX_INITIALIZER;
+static virCond ended;
+
+
+static int
+virStorageFspoolPipeOnceInit(void)
+{
+    if (virCondInit(&ended) == 0)
+        return 0;
+    virReportSystemError(errno, "%s", _("cannot initialize the streams of directories"));
+    return -1;
+}
+
+VIR_ONCE_GLOBAL_INIT(virStorageFspoolPipe);
+
+
 static int
 virStorageFspoolPipeOpen(virStorageFspoolPipe *pipe,
                          virThreadFunc func,
                          void *opaque,
                          const char *name)
 {
-    if (virPipe(pipe->ends) < 0)
+    virThread thread;
+
+    if (virStorageFspoolPipeInitialize() < 0 || virPipe(pipe->ends) < 0)
         return -1;
 
-    if (virThreadCreateFull(&pipe->thread, true, func, "vol-tar", false, opaque) < 0) {
+    pipe->running = true;
+    if (virThreadCreateFull(&thread, false, func, "vol-tar", false, opaque) < 0) {
+        pipe->running = false;
         virReportSystemError(errno, _("cannot start a thread for the archive of '%1$s'"), name);
         return -1;
     }
-    pipe->running = true;
     return 0;
 }
 
 
-/* Called by the thread when it is done; whoever is at the other end of the pipe sees that it has ended. */
+/* Called by the thread: its last error is why it has failed. */
 static void
-virStorageFspoolPipeEnded(virStorageFspoolPipe *pipe,
-                          int result,
-                          size_t end)
+virStorageFspoolPipeFailed(virStorageFspoolPipe *pipe)
 {
-    pipe->result = result;
-    if (result < 0)
-        virErrorPreserveLast(&pipe->err);
-    g_atomic_int_set(&pipe->ended, 1);
-    VIR_FORCE_CLOSE(pipe->ends[end]);
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+
+    pipe->err = virSaveLastError();
+}
+
+
+/* Called by the thread, and the last that it does; but it frees what is its when this returns true. */
+static bool
+virStorageFspoolPipeEnded(virStorageFspoolPipe *pipe)
+{
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+
+    pipe->running = false;
+    virCondBroadcast(&ended);
+    return pipe->abandoned;
 }
 
 
 static void
 virStorageFspoolPipeJoin(virStorageFspoolPipe *pipe)
 {
-    if (pipe->running)
-        virThreadJoin(&pipe->thread);
-    pipe->running = false;
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+
+    while (pipe->running)
+        ignore_value(virCondWait(&ended, &mutex));
+}
+
+
+/* Returns true when the thread has ended, or false when it takes long, and is left alone. */
+static bool
+virStorageFspoolPipeAbandon(virStorageFspoolPipe *pipe)
+{
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+    unsigned long long until = g_get_real_time() / 1000 + GIVE_UP_MS;
+
+    while (pipe->running && virCondWaitUntil(&ended, &mutex, until) == 0)
+        continue;
+    pipe->abandoned = pipe->running;
+    return !pipe->abandoned;
+}
+
+
+/* Returns 0, or -1 with the error of the thread. */
+static int
+virStorageFspoolPipeCheck(virStorageFspoolPipe *pipe)
+{
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+
+    if (!pipe->err)
+        return 0;
+    virSetError(pipe->err);
+    return -1;
 }
 
 
@@ -113,15 +172,42 @@ virStorageFspoolPipeClear(virStorageFspoolPipe *pipe)
 
 
 static void
+virStorageFspoolStagingFree(virStorageRevStaging *staging)
+{
+    virStorageFspoolPipeClear(&staging->pipe);
+    virStorageFspoolStageClear(&staging->stage);
+    virStorageFspoolPoolClear(&staging->pool);
+    virStorageRevContextFree(staging->ctx);
+    g_free(staging->volume);
+    g_free(staging);
+}
+
+
+/* What nobody wants to read is taken all the same: a pipe that nobody reads from would be an error of the stream,
+ * without the reason. */
+static void
+virStorageFspoolPipeDrain(int fd)
+{
+    char buf[2048];
+
+    while (saferead(fd, buf, sizeof(buf)) > 0)
+        continue;
+}
+
+
+static void
 virStorageFspoolUnpackMain(void *opaque)
 {
     virStorageRevStaging *staging = opaque;
-    int result;
 
     virStorageFspoolExemptionDrop();
-    result = virStorageFspoolArchiveUnpack(staging->pipe.ends[0], staging->stage.fd, staging->volume);
-
-    virStorageFspoolPipeEnded(&staging->pipe, result, 0);
+    if (virStorageFspoolArchiveUnpack(staging->pipe.ends[0], staging->stage.fd, staging->volume,
+                                      &staging->cancelled) < 0) {
+        virStorageFspoolPipeFailed(&staging->pipe);
+        virStorageFspoolPipeDrain(staging->pipe.ends[0]);
+    }
+    if (virStorageFspoolPipeEnded(&staging->pipe))
+        virStorageFspoolStagingFree(staging);
 }
 
 
@@ -173,13 +259,11 @@ virStorageFspoolStagingFd(virStorageRevStaging *staging)
 }
 
 
-/* When the stream has failed because the thread has, what that says is what the client wants to know. The thread is not
- * waited for: it could be waiting for the stream, which is still open. */
-void
-virStorageFspoolStagingExplain(virStorageRevStaging *staging)
+/* The thread is not waited for: it waits for the stream, which is still open. */
+int
+virStorageFspoolStagingCheck(virStorageRevStaging *staging)
 {
-    if (g_atomic_int_get(&staging->pipe.ended) && staging->pipe.err)
-        virSetError(staging->pipe.err);
+    return virStorageFspoolPipeCheck(&staging->pipe);
 }
 
 
@@ -193,10 +277,8 @@ virStorageFspoolStagingCommit(virStorageRevContext *ctx,
 
     VIR_FORCE_CLOSE(staging->pipe.ends[1]);
     virStorageFspoolPipeJoin(&staging->pipe);
-    if (staging->pipe.result < 0) {
-        virStorageFspoolStagingExplain(staging);
+    if (virStorageFspoolPipeCheck(&staging->pipe) < 0)
         return -1;
-    }
 
     if (!family->head || family->head->ino != staging->ino ||
         virStorageRevMetaGeneration(&family->head->meta) != staging->generation) {
@@ -212,16 +294,15 @@ virStorageFspoolStagingCommit(virStorageRevContext *ctx,
 }
 
 
+/* An archive that is given up may be in the middle of a file, and the storage slow. */
 void
 virStorageFspoolStagingEnd(virStorageRevStaging *staging)
 {
+    g_atomic_int_set(&staging->cancelled, 1);
     VIR_FORCE_CLOSE(staging->pipe.ends[1]);
-    virStorageFspoolPipeClear(&staging->pipe);
-    virStorageFspoolStageClear(&staging->stage);
-    virStorageFspoolPoolClear(&staging->pool);
-    virStorageRevContextFree(staging->ctx);
-    g_free(staging->volume);
-    g_free(staging);
+    virStorageFspoolStageGiveUp(&staging->stage);
+    if (virStorageFspoolPipeAbandon(&staging->pipe))
+        virStorageFspoolStagingFree(staging);
 }
 
 
@@ -231,8 +312,10 @@ virStorageFspoolPackMain(void *opaque)
     virStorageRevPacking *packing = opaque;
     int fd = packing->stage.fd >= 0 ? packing->stage.fd : packing->fd;
 
-    virStorageFspoolPipeEnded(&packing->pipe,
-                              virStorageFspoolArchivePack(fd, packing->pipe.ends[1], packing->name), 1);
+    if (virStorageFspoolArchivePack(fd, packing->pipe.ends[1], packing->name) < 0)
+        virStorageFspoolPipeFailed(&packing->pipe);
+    VIR_FORCE_CLOSE(packing->pipe.ends[1]);
+    ignore_value(virStorageFspoolPipeEnded(&packing->pipe));
 }
 
 
@@ -290,7 +373,7 @@ virStorageFspoolPackingEnd(virStorageRevPacking *packing,
 
     virStorageFspoolPipeJoin(&packing->pipe);
     err = packing->pipe.err;
-    if (finish && packing->pipe.result < 0 && err && err->int1 != EPIPE) {
+    if (finish && err && err->int1 != EPIPE) {
         virSetError(err);
         ret = -1;
     }

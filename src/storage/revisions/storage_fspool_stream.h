@@ -19,8 +19,8 @@ virStorageFspoolStagingBegin(virStorageRevContext *ctx,
 int
 virStorageFspoolStagingFd(virStorageRevStaging *staging);
 
-void
-virStorageFspoolStagingExplain(virStorageRevStaging *staging);
+int
+virStorageFspoolStagingCheck(virStorageRevStaging *staging);
 
 int
 virStorageFspoolStagingCommit(virStorageRevContext *ctx,

@@ -166,9 +166,10 @@ struct _virStorageRevOps {
                     virStorageRevFamily *family);
     virStorageRevStaging *(*stagingBegin)(virStorageRevContext *ctx,
                                           virStorageRevFamily *family);
+    /* of an image, or of a pipe to what makes a directory */
     int (*stagingFd)(virStorageRevStaging *staging);
-    /* replaces the error of a failed write by why it failed, where the backend knows better; or NULL */
-    void (*stagingExplain)(virStorageRevStaging *staging);
+    /* -1 with an error when what is made of a pipe has failed; NULL for images */
+    int (*stagingCheck)(virStorageRevStaging *staging);
     /* makes a part of a staged or live copy read as zeros, with as little space as can be; -1 with errno. NULL where there
      * are no holes */
     int (*makeHole)(int fd,

@@ -44,6 +44,7 @@ struct _virStorageRevUpload {
     virObjectEventState *events;     /* of the storage driver */
     int fd;                          /* of the staged image or live copy */
     unsigned long long position;     /* where the next byte of the stream goes */
+    unsigned long long end;          /* where the last one may go, when the stream itself does not know; 0: anywhere */
     unsigned long long unwritten;    /* bytes since the last write-back */
 };
 
@@ -84,11 +85,17 @@ virStorageRevUploadSend(virStreamPtr st,
                         size_t nbytes)
 {
     virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
-    int sent = upload->original->streamSend(st, data, nbytes);
+    int sent;
 
-    if (sent == -1 && upload->staging && upload->ops->stagingExplain)
-        upload->ops->stagingExplain(upload->staging);
-    if (sent <= 0)
+    if (upload->staging && upload->ops->stagingCheck && upload->ops->stagingCheck(upload->staging) < 0)
+        return -1;
+    if (upload->end > 0 && upload->position == upload->end) {
+        virReportSystemError(ENOSPC, _("cannot write to the stream of volume '%1$s'"), upload->volume);
+        return -1;
+    }
+    if (upload->end > 0)
+        nbytes = MIN(nbytes, upload->end - upload->position);
+    if ((sent = upload->original->streamSend(st, data, nbytes)) <= 0)
         return sent;
 
     upload->position += sent;
@@ -227,6 +234,45 @@ virStorageRevStreamOpen(virStreamPtr stream,
 }
 
 
+/* Opens the stream on the pipe itself: what finds it full waits at the client. A thread of the stream would wait here,
+ * and the daemon's event loop for it. */
+static int
+virStorageRevStreamOpenPipe(virStreamPtr stream,
+                            int pipe,
+                            const char *volume)
+{
+    int fd = fcntl(pipe, F_DUPFD_CLOEXEC, 0);
+
+    if (fd < 0) {
+        virReportSystemError(errno, _("cannot upload to volume '%1$s'"), volume);
+        return -1;
+    }
+    if (virFDStreamOpen(stream, fd) < 0) {
+        VIR_FORCE_CLOSE(fd);
+        return -1;
+    }
+    return 0;
+}
+
+
+static int
+virStorageRevUploadOpenStream(virStorageRevUpload *upload,
+                              virStreamPtr stream,
+                              unsigned long long offset,
+                              unsigned long long length,
+                              bool sparse)
+{
+    if (!upload->ops->stagingCheck) {
+        if (virStorageRevStreamOpen(stream, upload->fd, offset, length, sparse, O_WRONLY) < 0)
+            return -1;
+        virFDStreamSkipHoles(stream);
+        return 0;
+    }
+    upload->end = length;
+    return virStorageRevStreamOpenPipe(stream, upload->fd, upload->volume);
+}
+
+
 static void
 virStorageRevUploadAttach(virStorageRevUpload *upload,
                           virStreamPtr stream)
@@ -325,13 +371,11 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
     virStorageRevOperationUnlock(&op);
     ret = virStorageRevUploadOpen(upload, &op, name->kind);
     if (ret == 0)
-        ret = virStorageRevStreamOpen(stream, upload->fd, offset, length, sparse, O_WRONLY);
+        ret = virStorageRevUploadOpenStream(upload, stream, offset, length, sparse);
     virStorageRevOperationLock(&op, 0);
 
-    if (ret == 0) {
-        virFDStreamSkipHoles(stream);
+    if (ret == 0)
         virStorageRevUploadAttach(g_steal_pointer(&upload), stream);
-    }
     return ret;
 }
 
