@@ -9,6 +9,7 @@ import struct
 
 from filesystems import MIB, run
 from fstrees import LIBC
+from pools import wait_for
 
 IN_GUEST = bool(os.environ.get("GUEST_DISKS"))
 # For a run that is about something else, as another version of libvirt.
@@ -46,6 +47,15 @@ def kinds(*needs):
     if not os.path.exists("/sys/fs/btrfs/features/simple_quota"):
         found = [kind for kind in found if kind != "btrfs-simple"]
     return found
+
+
+def quota_groups(path):
+    """All of a Btrfs, or "" if one went while the tool was reading them."""
+    done = run("btrfs", "qgroup", "show", "--raw", "--sync", "-r", path,
+               check=False)
+    assert done.returncode == 0 or "cannot find the qgroup" in done.stderr, \
+        done.stderr
+    return done.stdout if done.returncode == 0 else ""
 
 
 class Shelf:
@@ -116,9 +126,8 @@ class FsHome:
             return projects(self.device)
         if not self.has("limits"):
             return {}
-        out = run("btrfs", "qgroup", "show", "--raw", "--sync", "-r",
-                  self.path).stdout
-        lines = [line.split() for line in out.splitlines()]
+        lines = [line.split() for line in wait_for(
+            lambda: quota_groups(self.path), 10, "quota groups").splitlines()]
         return {words[0]: (int(words[1]), int(words[3])
                            if words[3].isdigit() else 0)
                 for words in lines if words and words[0][0].isdigit()}
