@@ -49,6 +49,19 @@ REFLINK_ONLY = {
         "test_xml.py": """test_chain_of_a_qcow2_overlay
             test_missing_chain_member""",
     },
+    "No machine can change the size of a logical volume.": {
+        "test_clone.py": """test_clone_of_what_has_grown_is_not_cut
+            test_clone_of_qcow2_that_has_grown_is_not_cut""",
+        "test_lifecycle.py": """
+            test_volatile_volume_has_the_size_its_head_has_by_now""",
+        "test_resize.py": """
+            test_live_copy_that_its_machine_has_grown_is_not_cut
+            test_head_that_its_machine_has_grown_is_not_cut
+            test_qcow2_that_was_grown_is_not_cut
+            test_delta_is_against_the_size_it_has_by_now
+            test_size_it_has_by_now_succeeds""",
+        "test_wipe.py": "test_wipe_keeps_the_size_it_has_by_now",
+    },
     "Sizes are whole extents, and never zero: test_thin_pool.py.": {
         "test_create.py": "test_zero_capacity_works test_odd_capacity_is_kept",
         "test_resize.py": "test_same_odd_size_succeeds test_zero_with_shrink",

@@ -7,6 +7,7 @@ import threading
 import libvirt
 import pytest
 
+from filesystems import run
 from pools import (EXIST, MIB, VOLATILE, Pool, pattern, refused, snapshot_of,
                    volume_xml)
 
@@ -91,6 +92,22 @@ def test_larger_clone_is_grown(pool):
     pool.create("a", content="one")
     pool.create_from("a", "b", xml=volume_xml("b", 2 * MIB))
     assert pool.read("b") == pattern("one") + bytes(MIB)
+
+
+def test_clone_of_what_has_grown_is_not_cut(pool):
+    """Section 3: a clone: a machine may have grown the source meanwhile."""
+    pool.create("a", content="one")
+    os.truncate(pool.files.head("a"), 4 * MIB)
+    pool.create_from("a", "b", xml=volume_xml("b", 2 * MIB))
+    assert pool.read("b") == pattern("one") + bytes(3 * MIB)
+
+
+def test_clone_of_qcow2_that_has_grown_is_not_cut(pool):
+    """The same with the size that the image's header tells."""
+    pool.create("q", fmt="qcow2")
+    run("qemu-img", "resize", "-q", "-f", "qcow2", pool.device("q"), "4M")
+    pool.create_from("q", "b", xml=volume_xml("b", 2 * MIB, fmt="qcow2"))
+    assert pool.size("b") == 4 * MIB
 
 
 def test_allocation_of_the_document_is_ignored(pool):

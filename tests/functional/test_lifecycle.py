@@ -263,6 +263,15 @@ def test_volatile_volume_starts_blank(pool):
     assert pool.blank("v@live")
 
 
+def test_volatile_volume_has_the_size_its_head_has_by_now(pool):
+    """A machine may have grown the head since the last refresh."""
+    pool.create("v", lifecycle=VOLATILE)
+    os.truncate(pool.files.head("v"), 4 * MIB)
+    pool.start("v")
+    assert pool.size("v@live") == 4 * MIB
+    assert pool.blank("v@live")
+
+
 def test_volatile_volume_is_blank_again(pool):
     """I00: markers are gone after a restart."""
     pool.create("v", lifecycle=VOLATILE)

@@ -8,7 +8,8 @@ import libvirt
 import pytest
 
 from filesystems import run
-from pools import INVALID, MIB, VOLATILE, pattern, refused
+from pools import INVALID, MIB, VOLATILE, pattern, refused, wait_for
+from users import qemu
 
 SHRINK = libvirt.VIR_STORAGE_VOL_RESIZE_SHRINK
 DELTA = libvirt.VIR_STORAGE_VOL_RESIZE_DELTA
@@ -160,6 +161,60 @@ def test_delta_while_dirty_is_against_the_live_size(pool):
     pool.vol("a").resize(MIB, DELTA)
     pool.vol("a").resize(MIB, DELTA)
     assert pool.size("a@live") == 3 * MIB
+
+
+def block_resize(machine, path, size):
+    """What virsh blockresize has QEMU do."""
+    machine.stdin.write(f"truncate {size}\n")
+    machine.stdin.flush()
+    wait_for(lambda: os.stat(path).st_size == size, what="block resize")
+
+
+def test_live_copy_that_its_machine_has_grown_is_not_cut(pool):
+    """Section 3: smaller than it is, not than it was, needs the SHRINK flag."""
+    pool.create("a", content="one")
+    pool.start("a")
+    with qemu(pool.device("a@live")) as machine:
+        block_resize(machine, pool.files.live("a"), 4 * MIB)
+        with pool.refuses(libvirt.VIR_ERR_INVALID_ARG):
+            pool.vol("a").resize(2 * MIB, 0)
+    assert pool.files.size(pool.files.live("a")) == 4 * MIB
+
+
+def test_head_that_its_machine_has_grown_is_not_cut(pool):
+    """The same with a head that a machine has used directly."""
+    pool.create("a", content="one")
+    with qemu(pool.device("a")) as machine:
+        block_resize(machine, pool.files.head("a"), 4 * MIB)
+    with pool.refuses(libvirt.VIR_ERR_INVALID_ARG):
+        pool.vol("a").resize(2 * MIB, 0)
+    assert pool.files.size(pool.files.head("a")) == 4 * MIB
+
+
+def test_qcow2_that_was_grown_is_not_cut(pool):
+    """The same with the size that the image's header tells."""
+    pool.create("q", fmt="qcow2")
+    run("qemu-img", "resize", "-q", "-f", "qcow2", pool.device("q"), "4M")
+    with pool.refuses(libvirt.VIR_ERR_INVALID_ARG):
+        pool.vol("q").resize(2 * MIB, 0)
+
+
+def test_delta_is_against_the_size_it_has_by_now(pool):
+    """Stock's DELTA: nobody has to refresh the pool for it."""
+    pool.create("a", content="one")
+    os.truncate(pool.files.head("a"), 4 * MIB)
+    pool.vol("a").resize(MIB, DELTA)
+    assert pool.size("a") == 5 * MIB
+    pool.vol("a").resize(2 * MIB, DELTA | SHRINK)
+    assert pool.size("a") == 3 * MIB
+
+
+def test_size_it_has_by_now_succeeds(pool):
+    """Section 3: the same size succeeds and does nothing."""
+    pool.create("a", content="one")
+    os.truncate(pool.files.head("a"), 4 * MIB)
+    with pool.untouched():
+        pool.vol("a").resize(4 * MIB, 0)
 
 
 def test_live_copy_by_its_own_name(pool):

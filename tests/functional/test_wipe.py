@@ -16,6 +16,14 @@ def test_wipe_makes_zeros(pool):
     assert pool.blank("a") and pool.size("a") == MIB
 
 
+def test_wipe_keeps_the_size_it_has_by_now(pool):
+    """Section 3: a machine may have grown it since the last refresh."""
+    pool.create("a", content="one")
+    os.truncate(pool.files.head("a"), 4 * MIB)
+    pool.vol("a").wipe(0)
+    assert pool.blank("a") and pool.size("a") == 4 * MIB
+
+
 def test_wipe_frees_the_blocks(pool):
     """Section 3: by a fresh empty image or volume: blocks are freed."""
     pool.create("a", content="one")

@@ -282,6 +282,7 @@ static const virStorageRevOps virStorageReflinkOps = {
     .pin = virStorageReflinkPin,
     .redefine = virStorageReflinkRedefine,
     .mark = virStorageReflinkMark,
+    .reread = virStorageReflinkReread,
     .resize = virStorageReflinkResize,
     .wipe = virStorageReflinkWipe,
     .deleteVolume = virStorageReflinkDeleteVolume,

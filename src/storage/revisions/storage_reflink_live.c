@@ -169,6 +169,8 @@ virStorageReflinkStartOther(virStorageRevContext *ctx,
         if (virStorageReflinkSourceFill(ctx, source, image.fd) < 0)
             return -1;
     } else {
+        if (virStorageReflinkReadState(ctx, family->head, head, family->volume) < 0)
+            return -1;
         blank->name = g_strdup(family->volume);
         blank->target.format = meta->format;
         blank->target.capacity = family->head->capacity;

@@ -189,21 +189,6 @@ virStorageReflinkOpenLiveFile(virStorageRevFamily *family,
 }
 
 
-/* Reads a live copy, which everybody else is kept from writing to, anew: what is known of it is old. */
-static int
-virStorageReflinkReadLive(virStorageRevContext *ctx,
-                          virStorageRevFamily *family,
-                          int fd,
-                          const char *name)
-{
-    if (virStorageReflinkStateRead(fd, family->live, ctx->allocationIsCapacity) == 0)
-        return 0;
-
-    virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), name);
-    return -1;
-}
-
-
 /* Opens live copy and head with everybody else kept from writing to either. */
 static int
 virStorageReflinkOpenForCommit(virStorageRevFamily *family,
@@ -256,7 +241,7 @@ virStorageReflinkCommit(virStorageRevContext *ctx,
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         virStorageReflinkOpenForCommit(family, &dir, name, &live, &head) < 0 ||
-        virStorageReflinkReadLive(ctx, family, live, name) < 0)
+        virStorageReflinkReadState(ctx, family->live, live, name) < 0)
         return -1;
 
     if (virStorageReflinkLiveIsUnwritten(family, head, live))
@@ -345,6 +330,7 @@ virStorageReflinkWipe(virStorageRevContext *ctx,
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         (head = virStorageReflinkOpenHeadForSwitch(family, &dir)) < 0 ||
         virStorageReflinkAdoptHead(&sw, &head) < 0 ||
+        virStorageReflinkReadState(ctx, family->head, head, family->volume) < 0 ||
         virStorageReflinkImageCreate(&image, &dir, true, family->volume) < 0)
         return -1;
 
@@ -529,7 +515,7 @@ virStorageReflinkOpenLive(virStorageRevContext *ctx,
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         (fd = virStorageReflinkOpenLiveFile(family, &dir, name)) < 0 ||
         virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name) < 0 ||
-        virStorageReflinkReadLive(ctx, family, fd, name) < 0)
+        virStorageReflinkReadState(ctx, family->live, fd, name) < 0)
         return -1;
 
     ret = fd;

@@ -92,6 +92,21 @@ virStorageReflinkOpenToRead(virStorageRevContext *ctx,
 }
 
 
+/* Reads a state anew from its file, which is open as @fd: what is known of it is as old as the last refresh. */
+int
+virStorageReflinkReadState(virStorageRevContext *ctx,
+                           virStorageRevState *state,
+                           int fd,
+                           const char *name)
+{
+    if (virStorageReflinkStateRead(fd, state, ctx->allocationIsCapacity) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), name);
+    return -1;
+}
+
+
 /* Reads a file that has just got its name, and puts @state, which it takes over, into the family. */
 int
 virStorageReflinkPublish(virStorageRevContext *ctx,
@@ -101,10 +116,8 @@ virStorageReflinkPublish(virStorageRevContext *ctx,
 {
     g_autoptr(virStorageRevState) owned = state;
 
-    if (virStorageReflinkStateRead(fd, owned, ctx->allocationIsCapacity) < 0) {
-        virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), family->volume);
+    if (virStorageReflinkReadState(ctx, owned, fd, family->volume) < 0)
         return -1;
-    }
     virStorageRevFamilyAdd(family, g_steal_pointer(&owned));
     virStorageRevFamilySort(family);
     return 0;
@@ -253,27 +266,27 @@ virStorageReflinkClone(virStorageRevContext *ctx,
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
     g_auto(virStorageRevMeta) meta = { 0 };
-    unsigned long long capacity = source->family ? source->state->capacity : source->capacity;
+    g_autoptr(virStorageRevState) head = virStorageReflinkStateOf(VIR_STORAGE_REV_HEAD, VIR_STORAGE_REFLINK_HEAD,
+                                                                  family->volume);
 
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNewHead(family->volume, def, source, &meta);
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, true) < 0 ||
         virStorageReflinkImageCreate(&image, &dir, !source->family, family->volume) < 0 ||
-        virStorageReflinkSourceFill(ctx, source, image.fd) < 0)
+        virStorageReflinkSourceFill(ctx, source, image.fd) < 0 ||
+        virStorageRevMetaWriteFile(image.fd, &meta, def->name) < 0 ||
+        virStorageReflinkReadState(ctx, head, image.fd, def->name) < 0)
         return -1;
 
-    if (def->target.capacity > capacity &&
+    /* larger than the source is now, not than it was when the pool was refreshed */
+    if (def->target.capacity > head->capacity &&
         virStorageReflinkSetCapacity(image.fd, meta.format, def->target.capacity, def->name) < 0)
         return -1;
 
-    if (virStorageRevPermsSet(image.fd, def->target.perms, def->name) < 0 ||
-        virStorageRevMetaWriteFile(image.fd, &meta, def->name) < 0)
+    if (virStorageRevPermsSet(image.fd, def->target.perms, def->name) < 0)
         return -1;
-
-    return virStorageReflinkFinishNew(ctx, family, &dir, &image,
-                                      virStorageReflinkStateOf(VIR_STORAGE_REV_HEAD, VIR_STORAGE_REFLINK_HEAD,
-                                                               family->volume));
+    return virStorageReflinkFinishNew(ctx, family, &dir, &image, g_steal_pointer(&head));
 }
 
 
@@ -464,6 +477,57 @@ virStorageReflinkResizeInPlace(virStorageRevContext *ctx,
 
 
 int
+virStorageReflinkReread(virStorageRevContext *ctx,
+                        virStorageRevFamily *family,
+                        virStorageRevState *state)
+{
+    g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
+    VIR_AUTOCLOSE fd = -1;
+
+    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
+        (fd = virStorageReflinkOpenState(&dir, state, O_RDONLY, family->volume)) < 0)
+        return -1;
+    return virStorageReflinkReadState(ctx, state, fd, family->volume);
+}
+
+
+/* Opens what is to be resized, with those kept out who would lose the ground from under them, and reads it anew. A live
+ * copy may grow under its machine, and a head under a loop device, which are told. */
+static int
+virStorageReflinkOpenToResize(virStorageRevContext *ctx,
+                              virStorageReflinkDir *dir,
+                              virStorageRevState *state,
+                              unsigned long long capacity,
+                              unsigned int flags,
+                              const char *name)
+{
+    VIR_STORAGE_REV_AUTOUNLOCK fd = virStorageReflinkOpenState(dir, state, O_RDWR, name);
+    int ret;
+
+    if (fd < 0 ||
+        (state->kind == VIR_STORAGE_REV_HEAD &&
+         virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_MACHINES, name) < 0) ||
+        virStorageReflinkReadState(ctx, state, fd, name) < 0)
+        return -1;
+
+    if (capacity < state->capacity) {
+        if (!(flags & VIR_STORAGE_VOL_RESIZE_SHRINK)) {
+            virReportError(VIR_ERR_OPERATION_INVALID,
+                           _("volume '%1$s' has grown meanwhile, to %2$llu bytes: resize it again"),
+                           name, state->capacity);
+            return -1;
+        }
+        if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name) < 0)
+            return -1;
+    }
+
+    ret = fd;
+    fd = -1;
+    return ret;
+}
+
+
+int
 virStorageReflinkResize(virStorageRevContext *ctx,
                         virStorageRevFamily *family,
                         virStorageRevKind kind,
@@ -474,7 +538,6 @@ virStorageReflinkResize(virStorageRevContext *ctx,
     virStorageRevState *state;
     unsigned long long allocate = 0;
     VIR_STORAGE_REV_AUTOUNLOCK fd = -1;
-    bool shrink;
     bool used = true;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
@@ -484,18 +547,10 @@ virStorageReflinkResize(virStorageRevContext *ctx,
         return -1;
 
     state = kind == VIR_STORAGE_REV_HEAD ? family->head : family->live;
-    shrink = capacity < state->capacity;
+    if ((fd = virStorageReflinkOpenToResize(ctx, &dir, state, capacity, flags, family->volume)) < 0)
+        return -1;
     if (flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE && state->meta.format == VIR_STORAGE_FILE_RAW)
         allocate = capacity;
-    if ((fd = virStorageReflinkOpenState(&dir, state, O_RDWR, family->volume)) < 0)
-        return -1;
-
-    /* A live copy may grow under its machine, and a head under a loop device, which are told; anything else would take the
-     * ground from under them. */
-    if ((kind == VIR_STORAGE_REV_HEAD || shrink) &&
-        virStorageReflinkExcludeUse(fd, shrink ? VIR_STORAGE_REFLINK_EXCLUDE_WRITERS
-                                    : VIR_STORAGE_REFLINK_EXCLUDE_MACHINES, family->volume) < 0)
-        return -1;
 
     if (kind == VIR_STORAGE_REV_HEAD && ctx->cloneRequired &&
         virStorageReflinkExcludeTry(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, &used) < 0)

@@ -57,6 +57,11 @@ virStorageReflinkRedefine(virStorageRevContext *ctx,
                           const virStorageRevMeta *facts);
 
 int
+virStorageReflinkReread(virStorageRevContext *ctx,
+                        virStorageRevFamily *family,
+                        virStorageRevState *state);
+
+int
 virStorageReflinkResize(virStorageRevContext *ctx,
                         virStorageRevFamily *family,
                         virStorageRevKind kind,
@@ -167,6 +172,12 @@ virStorageReflinkOpenExcluding(virStorageReflinkDir *dir,
                                const virStorageRevState *state,
                                virStorageReflinkExclude exclude,
                                const char *name);
+
+int
+virStorageReflinkReadState(virStorageRevContext *ctx,
+                           virStorageRevState *state,
+                           int fd,
+                           const char *name);
 
 int
 virStorageReflinkPublish(virStorageRevContext *ctx,

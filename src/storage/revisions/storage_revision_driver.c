@@ -321,6 +321,24 @@ virStorageRevResizeState(virStorageRevOperation *op,
 }
 
 
+/* A machine may have been given a larger disk since the last refresh. */
+static int
+virStorageRevResizeReread(virStorageRevOperation *op,
+                          virStorageRevState *state)
+{
+    int ret;
+
+    if (!op->ops->reread)
+        return 0;
+
+    virStorageRevOperationUnlock(op);
+    ret = op->ops->reread(op->ctx, op->family, state);
+    virStorageRevOperationLock(op, ret);
+
+    return ret < 0 ? virStorageRevOperationEnd(op, ret) : 0;
+}
+
+
 static int
 virStorageRevResizeTarget(const virStorageRevState *state,
                           const char *volume,
@@ -360,7 +378,9 @@ virStorageRevResizeRun(virStorageRevOperation *op,
     unsigned long long target;
     int ret;
 
-    if (!state || virStorageRevResizeTarget(state, name->volume, capacity, flags, &target) < 0)
+    if (!state ||
+        virStorageRevResizeReread(op, state) < 0 ||
+        virStorageRevResizeTarget(state, name->volume, capacity, flags, &target) < 0)
         return -1;
 
     if (target == state->capacity && !(flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE))

@@ -121,6 +121,10 @@ struct _virStorageRevOps {
     int (*mark)(virStorageRevContext *ctx,
                 virStorageRevFamily *family,
                 const virStorageRevMeta *meta);
+    /* reads the head or live copy @state of @family anew before a resize; NULL where nobody else can change its size */
+    int (*reread)(virStorageRevContext *ctx,
+                  virStorageRevFamily *family,
+                  virStorageRevState *state);
     int (*resize)(virStorageRevContext *ctx,
                   virStorageRevFamily *family,
                   virStorageRevKind kind,
