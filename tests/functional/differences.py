@@ -129,6 +129,8 @@ REFLINK_ONLY = {
     "Whoever has a volume open is a user, and no path leads to another.": {
         "test_image_locks.py": None,
         "test_inuse.py": """test_loop_device_is_known_without_its_path
+            test_used_head_with_another_link_keeps_its_inode
+            test_reader_of_a_head_with_another_link_allows_a_redefine
             test_loop_device_of_another_namespace
             test_loop_device_that_gets_another_file
             test_loop_device_whose_file_is_exchanged

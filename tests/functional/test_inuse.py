@@ -73,6 +73,39 @@ def test_writer_on_the_head_refuses_a_commit(pool, writer):
     pool.commit("a")
 
 
+@pytest.mark.parametrize("kind", ["qemu", "loop"])
+@pytest.mark.parametrize("operation", ["redefine", "resize"])
+def test_used_head_with_another_link_keeps_its_inode(pool, operation, kind):
+    """Section 5: a head that shares its inode is cloned apart: not while
+    somebody writes to it, whose later writes would be lost."""
+    pool.create("a", content="one")
+    calls = {"redefine": lambda: pool.redefine("a", keep=5),
+             "resize": lambda: pool.vol("a").resize(2 * MIB, 0)}
+    link = pool.path + "-other-link"
+    os.link(pool.files.head("a"), link)
+    try:
+        with {"qemu": qemu, "loop": loop}[kind](pool.device("a")):
+            with pool.refuses(INVALID, match="'a' is in use"):
+                calls[operation]()
+        calls[operation]()
+        assert not os.path.samefile(link, pool.files.head("a"))
+    finally:
+        os.unlink(link)
+
+
+def test_reader_of_a_head_with_another_link_allows_a_redefine(pool):
+    """What it reads goes on existing, under the other name."""
+    pool.create("a", content="one")
+    link = pool.path + "-other-link"
+    os.link(pool.files.head("a"), link)
+    try:
+        with loop(pool.device("a"), "--read-only"):
+            pool.redefine("a", keep=5)
+        assert pool.holds("a", "one")
+    finally:
+        os.unlink(link)
+
+
 def test_loop_device_on_the_head_refuses(pool):
     """Section 3: a loop device is a user."""
     pool.create("a", content="one")

@@ -58,7 +58,8 @@ virStorageReflinkOpenHeadForSwitch(virStorageRevFamily *family,
 
 
 /* A head without metadata of ours cannot tell an unfinished switch from a hard link that somebody made: it gets some
- * before the first switch, on an inode of its own. @head, which is open, is opened anew then. */
+ * before the first switch, on an inode of its own. @head is closed for that, since its locks would be taken for a writer's,
+ * and opened anew: either looks for writers itself. */
 static int
 virStorageReflinkAdoptHead(virStorageReflinkSwitch *sw,
                            int *head)
@@ -71,10 +72,10 @@ virStorageReflinkAdoptHead(virStorageReflinkSwitch *sw,
 
     virStorageRevMetaInit(&facts);
     virStorageRevFactsOfVolume(sw->family, &facts);
+    virStorageRevUnlockAndClose(head);
     if (virStorageReflinkRedefine(sw->ctx, sw->family, &facts) < 0)
         return -1;
 
-    virStorageRevUnlockAndClose(head);
     *head = virStorageReflinkOpenHeadForSwitch(sw->family, sw->dir);
     return *head < 0 ? -1 : 0;
 }

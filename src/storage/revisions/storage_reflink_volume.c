@@ -326,7 +326,8 @@ virStorageReflinkPin(virStorageRevContext *ctx,
  * virStorageReflinkUnshareHead:
  *
  * Gives the head an inode of its own before it is changed in place: Qubes' snapshot volumes are hard links to their
- * template's image, and anybody can make such links.
+ * template's image, and anybody can make such links. Whoever has the former inode open goes on reading what was in it,
+ * but would write to what is no head any more.
  */
 int
 virStorageReflinkUnshareHead(virStorageRevContext *ctx,
@@ -335,16 +336,21 @@ virStorageReflinkUnshareHead(virStorageRevContext *ctx,
 {
     g_auto(virStorageReflinkImage) image = VIR_STORAGE_REFLINK_IMAGE_INIT;
     g_autofree char *file = virStorageReflinkFileOf(VIR_STORAGE_REFLINK_HEAD, dir->base);
-    VIR_AUTOCLOSE head = virStorageReflinkFileOpen(dir, file, O_RDONLY, family->volume);
+    VIR_STORAGE_REV_AUTOUNLOCK head = virStorageReflinkFileOpen(dir, file, O_RDWR, family->volume);
     g_autoptr(virStorageRevState) state = NULL;
     struct stat sb;
 
-    if (head < 0 || fstat(head, &sb) < 0)
+    if (head < 0)
         return -1;
+    if (fstat(head, &sb) < 0) {
+        virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), family->volume);
+        return -1;
+    }
     if (sb.st_nlink == 1)
         return 0;
 
-    if (virStorageReflinkDropPrecache(dir, family->volume) < 0 ||
+    if (virStorageReflinkExcludeUse(head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, family->volume) < 0 ||
+        virStorageReflinkDropPrecache(dir, family->volume) < 0 ||
         virStorageReflinkImageCreate(&image, dir, true, family->volume) < 0 ||
         virStorageReflinkFill(ctx, head, image.fd, family->volume) < 0 ||
         virStorageRevPermsCopy(head, image.fd, family->volume) < 0 ||
