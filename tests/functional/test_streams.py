@@ -10,7 +10,9 @@ import time
 import libvirt
 import pytest
 
-from pools import INVALID, MIB, Pool, pattern, refused, volume_xml, wait_for
+from filesystems import run
+from pools import (BLOCK, INVALID, MIB, Pool, pattern, refused, volume_xml,
+                   wait_for)
 from streams import abort, begin_download, download, receive, upload
 
 
@@ -208,6 +210,27 @@ def test_finish_is_refused_when_the_volume_changed(pool):
     with refused():
         stream.finish()
     assert pool.holds("a", "three")
+
+
+def test_finish_is_refused_when_a_machine_wrote_to_the_head(pool):
+    """Section 3: also when a machine used the head directly, and is gone."""
+    pool.create("a", content="one", keep=0)
+    stream = upload(pool, "a", pattern("two", BLOCK), 2 * BLOCK, BLOCK,
+                    finish=False)
+    run("qemu-io", "-f", "raw", "-c", f"write -q -P 0x5a 0 {BLOCK}",
+        pool.device("a"))
+    with refused(INVALID, match="changed"):
+        stream.finish()
+    assert pool.read("a") == b"\x5a" * BLOCK + pattern("one")[BLOCK:]
+
+
+def test_redefine_during_an_upload_is_no_change(pool):
+    """Section 3: the content is what must not have changed."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    pool.redefine("a", keep=5)
+    stream.finish()
+    assert pool.holds("a", "two")
 
 
 def test_start_during_an_upload_is_consistent(pool):

@@ -531,9 +531,23 @@ struct _virStorageRevStaging {
     char *volume;
 
     /* the head that the upload began with */
-    ino_t ino;
+    struct stat head;
     unsigned long long generation;
 };
+
+
+/* Reads what an open head is; @head is kept from being written to as long as it is open. */
+static int
+virStorageReflinkStatHead(virStorageRevStaging *staging,
+                          int head,
+                          struct stat *sb)
+{
+    if (fstat(head, sb) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), staging->volume);
+    return -1;
+}
 
 
 /* An upload goes to a clone of the head, since it may change a part of it only. */
@@ -550,13 +564,13 @@ virStorageReflinkStagingBegin(virStorageRevContext *ctx,
 
     if (virStorageReflinkDirOpen(&staging->dir, ctx->poolPath, staging->volume, false) < 0 ||
         (head = virStorageReflinkOpenHeadForSwitch(family, &staging->dir)) < 0 ||
+        virStorageReflinkStatHead(staging, head, &staging->head) < 0 ||
         virStorageReflinkImageCreate(&staging->image, &staging->dir, true, family->volume) < 0 ||
         virStorageReflinkFill(ctx, head, staging->image.fd, family->volume) < 0) {
         virStorageReflinkStagingEnd(staging);
         return NULL;
     }
 
-    staging->ino = family->head->ino;
     staging->generation = virStorageRevMetaGeneration(&family->head->meta);
     return staging;
 }
@@ -569,6 +583,37 @@ virStorageReflinkStagingFd(virStorageRevStaging *staging)
 }
 
 
+/* Opens the head, if it still is what the upload began with. Its change time does not count: a redefine leaves the content
+ * alone. */
+static int
+virStorageReflinkOpenStagingHead(virStorageRevFamily *family,
+                                 virStorageRevStaging *staging)
+{
+    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
+    const struct stat *before = &staging->head;
+    struct stat now = { 0 };
+    int ret;
+
+    if (family->head &&
+        ((head = virStorageReflinkOpenHeadForSwitch(family, &staging->dir)) < 0 ||
+         virStorageReflinkStatHead(staging, head, &now) < 0))
+        return -1;
+
+    if (!family->head || family->live ||
+        virStorageRevMetaGeneration(&family->head->meta) != staging->generation ||
+        now.st_ino != before->st_ino || now.st_size != before->st_size ||
+        now.st_mtim.tv_sec != before->st_mtim.tv_sec || now.st_mtim.tv_nsec != before->st_mtim.tv_nsec) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("volume '%1$s' has changed since its upload began: upload it again"), staging->volume);
+        return -1;
+    }
+
+    ret = head;
+    head = -1;
+    return ret;
+}
+
+
 int
 virStorageReflinkStagingCommit(virStorageRevContext *ctx,
                                virStorageRevFamily *family,
@@ -578,15 +623,7 @@ virStorageReflinkStagingCommit(virStorageRevContext *ctx,
     g_auto(virStorageRevMeta) content = { 0 };
     VIR_STORAGE_REV_AUTOUNLOCK head = -1;
 
-    if (!family->head || family->live ||
-        family->head->ino != staging->ino ||
-        virStorageRevMetaGeneration(&family->head->meta) != staging->generation) {
-        virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("volume '%1$s' has changed since its upload began: upload it again"), staging->volume);
-        return -1;
-    }
-
-    if ((head = virStorageReflinkOpenHeadForSwitch(family, &staging->dir)) < 0 ||
+    if ((head = virStorageReflinkOpenStagingHead(family, staging)) < 0 ||
         virStorageReflinkAdoptHead(&sw, &head) < 0)
         return -1;
     if (virStorageRevKeepOf(ctx, family) > 0)
