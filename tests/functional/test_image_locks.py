@@ -15,7 +15,7 @@ import libvirt
 import pytest
 
 from filesystems import run
-from pools import INVALID, pattern, wait_for
+from pools import INVALID, MIB, pattern, snapshot_of, wait_for
 from preload import preloaded
 from straced import held_up
 from streams import begin_download, receive, upload
@@ -165,3 +165,60 @@ def test_download_keeps_writers_out_where_it_cannot_be_cloned(pools, ext4):
     assert receive(stream) == pattern("one")
     stream.finish()
     assert qemu_writes(pool.files.head("a")) == ""
+
+
+def test_readers_let_each_other_in_where_nothing_can_be_cloned(pools, ext4):
+    """Section 3: required='no': a source is shared, and kept from writers."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", content="one")
+    for name in "mn":
+        pool.create(name, None, lifecycle=snapshot_of("a"))
+    streams = [begin_download(pool, "a"), begin_download(pool, "a")]
+    pool.clone("a", "b")
+    for name in "mn":
+        pool.start(name)
+    assert "lock" in qemu_writes(pool.files.head("a"))
+    for stream in streams:
+        assert receive(stream) == pattern("one")
+        stream.finish()
+    assert all(pool.holds(name, "one") for name in ("b", "m@live", "n@live"))
+    assert qemu_writes(pool.files.head("a")) == ""
+
+
+def test_commit_goes_on_during_a_download_that_is_no_clone(pools, ext4):
+    """Section 3: a stable image, even while commits go on."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", content="one")
+    stream = begin_download(pool, "a")
+    for tag in ("two", "three"):
+        pool.cycle("a", tag)
+    assert receive(stream) == pattern("one")
+    stream.finish()
+    assert pool.holds("a", "three")
+
+
+@pytest.mark.parametrize("size, flags", [
+    (2 * MIB, 0), (MIB // 2, libvirt.VIR_STORAGE_VOL_RESIZE_SHRINK)])
+def test_what_is_downloaded_is_not_resized_in_place(pools, ext4, size, flags):
+    """Section 3: a stable image: what cannot be cloned changes in place."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", content="one")
+    stream = begin_download(pool, "a")
+    with pool.refuses(INVALID, match="'a' is in use"):
+        pool.vol("a").resize(size, flags)
+    assert receive(stream) == pattern("one")
+    stream.finish()
+    pool.vol("a").resize(size, flags)
+
+
+def test_what_is_downloaded_is_not_written_in_place(pools, ext4):
+    """Section 3: a stable image: an upload to a live copy writes in place."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", content="one")
+    pool.start("a")
+    stream = begin_download(pool, "a@live")
+    with pool.refuses(INVALID, match="'a@live' is in use"):
+        upload(pool, "a@live", pattern("two"))
+    assert receive(stream) == pattern("one")
+    stream.finish()
+    upload(pool, "a@live", pattern("two"))

@@ -496,7 +496,7 @@ virStorageReflinkOpenForDownload(virStorageRevContext *ctx,
     }
     virResetLastError();
 
-    if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name) < 0)
+    if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_CHANGES, name) < 0)
         return -1;
     ret = fd;
     fd = -1;
@@ -515,7 +515,7 @@ virStorageReflinkOpenLive(virStorageRevContext *ctx,
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         (fd = virStorageReflinkOpenLiveFile(family, &dir, name)) < 0 ||
-        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name) < 0 ||
+        virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_READERS, name) < 0 ||
         virStorageReflinkReadState(ctx, family->live, fd, name) < 0)
         return -1;
 

@@ -28,7 +28,8 @@ VIR_LOG_INIT("storage.storage_reflink_use");
 /*
  * QEMU's image locks (block/file-posix.c of QEMU 2.10 and later): whoever has an image open holds a shared lock on one
  * byte for each permission that it uses, from byte 100 on, and on one for each that it grants to nobody else, from byte
- * 200 on. The permission to write is number 1, that to resize number 3.
+ * 200 on. The permission to write is number 1, that to resize number 3. So a reader whose image is not to change holds
+ * the second kind, shared, as others may read too.
  */
 #define QEMU_PERM_BASE 100
 #define QEMU_SHARED_BASE 200
@@ -40,15 +41,16 @@ VIR_LOG_INIT("storage.storage_reflink_use");
 #define DISK_LIST_MAX (1024 * 1024)
 
 
-/* Takes an exclusive lock, for as long as @fd is open; it belongs to the open file, not to the process. */
+/* Takes a lock, for as long as @fd is open; it belongs to the open file, not to the process. */
 static int
 virStorageReflinkLockBytes(int fd,
+                           short type,
                            off_t start,
                            off_t len,
                            bool *used)
 {
     struct flock lock = {
-        .l_type = F_WRLCK,
+        .l_type = type,
         .l_whence = SEEK_SET,
         .l_start = start,
         .l_len = len,
@@ -65,20 +67,68 @@ virStorageReflinkLockBytes(int fd,
 }
 
 
+/* Does anybody else have a lock on that byte? */
+static int
+virStorageReflinkTestByte(int fd,
+                          off_t byte,
+                          bool *used)
+{
+    struct flock lock = {
+        .l_type = F_WRLCK,
+        .l_whence = SEEK_SET,
+        .l_start = byte,
+        .l_len = 1,
+    };
+
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0) {
+        virReportSystemError(errno, "%s", _("cannot look for the locks of an image"));
+        return -1;
+    }
+    if (lock.l_type != F_UNLCK)
+        *used = true;
+    return 0;
+}
+
+
+/* As QEMU does: first it is said what nobody may do, and then looked whether somebody does, so that of two who come at
+ * the same time one sees the other. */
+static int
+virStorageReflinkLockToRead(int fd,
+                            bool *used)
+{
+    if (virStorageReflinkLockBytes(fd, F_RDLCK, QEMU_SHARED_BASE + QEMU_PERM_WRITE, 1, used) < 0 ||
+        virStorageReflinkLockBytes(fd, F_RDLCK, QEMU_SHARED_BASE + QEMU_PERM_RESIZE, 1, used) < 0 ||
+        virStorageReflinkTestByte(fd, QEMU_PERM_BASE + QEMU_PERM_WRITE, used) < 0)
+        return -1;
+    return virStorageReflinkTestByte(fd, QEMU_PERM_BASE + QEMU_PERM_RESIZE, used);
+}
+
+
 static int
 virStorageReflinkLockImage(int fd,
                            virStorageReflinkExclude exclude,
                            bool *used)
 {
+    if (exclude == VIR_STORAGE_REFLINK_EXCLUDE_CHANGES)
+        return virStorageReflinkLockToRead(fd, used);
+
     if (exclude == VIR_STORAGE_REFLINK_EXCLUDE_USERS) {
-        if (virStorageReflinkLockBytes(fd, QEMU_PERM_BASE, QEMU_PERM_COUNT, used) < 0)
+        if (virStorageReflinkLockBytes(fd, F_WRLCK, QEMU_PERM_BASE, QEMU_PERM_COUNT, used) < 0)
             return -1;
-        return virStorageReflinkLockBytes(fd, QEMU_SHARED_BASE, QEMU_PERM_COUNT, used);
+        return virStorageReflinkLockBytes(fd, F_WRLCK, QEMU_SHARED_BASE, QEMU_PERM_COUNT, used);
     }
 
-    if (virStorageReflinkLockBytes(fd, QEMU_PERM_BASE + QEMU_PERM_WRITE, 1, used) < 0)
+    /* who lets nobody write, and who lets nobody resize */
+    if (exclude == VIR_STORAGE_REFLINK_EXCLUDE_READERS &&
+        virStorageReflinkLockBytes(fd, F_WRLCK, QEMU_SHARED_BASE + QEMU_PERM_WRITE, 1, used) < 0)
         return -1;
-    return virStorageReflinkLockBytes(fd, QEMU_PERM_BASE + QEMU_PERM_RESIZE, 1, used);
+    if (exclude != VIR_STORAGE_REFLINK_EXCLUDE_WRITERS &&
+        virStorageReflinkLockBytes(fd, F_WRLCK, QEMU_SHARED_BASE + QEMU_PERM_RESIZE, 1, used) < 0)
+        return -1;
+
+    if (virStorageReflinkLockBytes(fd, F_WRLCK, QEMU_PERM_BASE + QEMU_PERM_WRITE, 1, used) < 0)
+        return -1;
+    return virStorageReflinkLockBytes(fd, F_WRLCK, QEMU_PERM_BASE + QEMU_PERM_RESIZE, 1, used);
 }
 
 
@@ -86,25 +136,19 @@ virStorageReflinkLockImage(int fd,
  * virStorageReflinkExcludeEmulators:
  * @fd: image that virStorageReflinkExcludeUse() has found to be used by nobody
  *
- * Goes on keeping virtual machines out, which ask whether others grant them what they need, but no more claims to write
- * to the image: a loop device does, which is found by itself, and lets the image grow.
+ * Goes on keeping virtual machines out, which ask whether others grant them to write, but no more claims to write to the
+ * image: a loop device does, which is found by itself, and lets the image grow.
  *
  * Returns 0, or -1 with an error
  */
 int
 virStorageReflinkExcludeEmulators(int fd)
 {
-    struct flock lock = {
-        .l_type = F_UNLCK,
-        .l_whence = SEEK_SET,
-        .l_start = QEMU_PERM_BASE,
-        .l_len = QEMU_PERM_COUNT,
-    };
+    bool used = false;
 
-    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
-        return 0;
-    virReportSystemError(errno, "%s", _("cannot lock an image"));
-    return -1;
+    if (virStorageReflinkLockBytes(fd, F_UNLCK, QEMU_PERM_BASE, QEMU_PERM_COUNT, &used) < 0)
+        return -1;
+    return virStorageReflinkLockBytes(fd, F_UNLCK, QEMU_SHARED_BASE + QEMU_PERM_RESIZE, 1, &used);
 }
 
 

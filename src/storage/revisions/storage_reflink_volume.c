@@ -88,7 +88,7 @@ virStorageReflinkOpenToRead(virStorageRevContext *ctx,
 {
     if (ctx->cloneRequired)
         return virStorageReflinkOpenState(dir, state, O_RDONLY, name);
-    return virStorageReflinkOpenExcluding(dir, state, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name);
+    return virStorageReflinkOpenExcluding(dir, state, VIR_STORAGE_REFLINK_EXCLUDE_CHANGES, name);
 }
 
 
@@ -523,7 +523,7 @@ virStorageReflinkOpenToResize(virStorageRevContext *ctx,
                            name, state->capacity);
             return -1;
         }
-        if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, name) < 0)
+        if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_READERS, name) < 0)
             return -1;
     }
 
