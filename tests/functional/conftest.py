@@ -21,6 +21,7 @@ from fsplaces import ONE_FILE_SYSTEM
 from homes import HOMES
 from lvmspy import LvmSpy
 from operations import CLONING, KINDS, USUAL, fits
+from preload import holding
 from users import USERS, WRITERS
 from volumegroup import VolumeGroup
 
@@ -195,6 +196,13 @@ def rig(request, workspace, daemon, stepper):
     a_rig = Rig(workspace, daemon, request.param, stepper)
     yield a_rig
     a_rig.close()
+
+
+@pytest.fixture
+def holds(daemon, tmp_path):
+    """Single calls of the daemon can be held."""
+    with holding(daemon, tmp_path) as those:
+        yield those
 
 
 @pytest.fixture

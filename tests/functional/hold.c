@@ -41,6 +41,34 @@ int syncfs(int fd)
     return real(fd);
 }
 
+int fdatasync(int fd)
+{
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+
+    hold("fdatasync");
+    return real(fd);
+}
+
+int unlinkat(int fd, const char *name, int flags)
+{
+    int (*real)(int, const char *, int) =
+        (int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat");
+
+    hold("unlinkat");
+    return real(fd, name, flags);
+}
+
+int fsetxattr(int fd, const char *name, const void *value, size_t len,
+              int flags)
+{
+    int (*real)(int, const char *, const void *, size_t, int) =
+        (int (*)(int, const char *, const void *, size_t, int))
+        dlsym(RTLD_NEXT, "fsetxattr");
+
+    hold("fsetxattr");
+    return real(fd, name, value, len, flags);
+}
+
 ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
 {
     ssize_t (*real)(int, const void *, size_t, off64_t) =

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 import re
+import threading
 import time
 import xml.etree.ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
@@ -86,6 +87,18 @@ def wait_for(condition, seconds=10, what="condition"):
             return got
         assert time.monotonic() < end, f"timeout: {what}"
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def running(call, *args):
+    """Something that goes on meanwhile; the result is in what is yielded."""
+    result = []
+    thread = threading.Thread(target=lambda: result.append(call(*args)))
+    thread.start()
+    try:
+        yield result
+    finally:
+        thread.join()
 
 
 def pattern(tag, size=MIB):

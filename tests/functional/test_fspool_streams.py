@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """vol-upload and vol-download of items: tar archives (design section 3)."""
 
-import contextlib
 import gzip
 import os
 import socket
 import subprocess
 import sys
 import tarfile
-import threading
 
 import libvirt
 import pytest
 
 from fstrees import (archive, destroy, fill, folder, listing, make_deep,
                      member, members, put, tar_of, tree_tar, untar)
-from pools import INVALID, MIB, refused, wait_for
-from preload import holding
+from pools import INVALID, MIB, refused, running, wait_for
 from streams import abort, begin_download, download, receive
 
 
@@ -36,25 +33,6 @@ def scratch(fs):
 def content(pool, name, file="file"):
     with open(f"{pool.device(name)}/{file}", "rb") as opened:
         return opened.read()
-
-
-@pytest.fixture
-def holds(daemon, tmp_path):
-    """Single calls of the daemon can be held."""
-    with holding(daemon, tmp_path) as those:
-        yield those
-
-
-@contextlib.contextmanager
-def running(call, *args):
-    """Something that goes on meanwhile; the result is in what is yielded."""
-    result = []
-    thread = threading.Thread(target=lambda: result.append(call(*args)))
-    thread.start()
-    try:
-        yield result
-    finally:
-        thread.join()
 
 
 # Uploads

@@ -104,6 +104,22 @@ virStorageRevCheckClean(virStorageRevOperation *op)
 }
 
 
+/* Does nothing in this process read @state? */
+int
+virStorageRevCheckUnused(virStorageRevFamily *family,
+                         const virStorageRevState *state)
+{
+    g_autofree char *name = NULL;
+
+    if (!state->inUse)
+        return 0;
+
+    name = virStorageRevStateName(family, state);
+    virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), name);
+    return -1;
+}
+
+
 /* Returns the state to read from, owned by @family, which may be NULL. */
 virStorageRevState *
 virStorageRevCheckSource(virStorageRevFamily *family,

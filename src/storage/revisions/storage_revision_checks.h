@@ -28,6 +28,10 @@ virStorageRevCheckNew(virStorageRevOperation *op);
 int
 virStorageRevCheckClean(virStorageRevOperation *op);
 
+int
+virStorageRevCheckUnused(virStorageRevFamily *family,
+                         const virStorageRevState *state);
+
 virStorageRevState *
 virStorageRevCheckSource(virStorageRevFamily *family,
                          const virStorageRevName *name);

@@ -67,7 +67,7 @@ virStorageRevRequestParse(virStorageRevRequest *request,
                           bool samePool,
                           virStorageVolDef *def)
 {
-    bool exists = virStorageVolDefFindByName(obj, def->name) != NULL;
+    bool exists = virStorageRevPoolHas(obj, def->name);
 
     request->def = def;
     request->sourceText = source;
@@ -178,9 +178,10 @@ static int
 virStorageRevRunCommit(virStorageRevOperation *op,
                        virStorageRevRequest *request)
 {
+    virStorageRevState *live = virStorageRevCheckSource(op->family, &request->source);
     int ret;
 
-    if (!virStorageRevCheckSource(op->family, &request->source) ||
+    if (!live || virStorageRevCheckUnused(op->family, live) < 0 ||
         virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_NUMBERED) < 0)
         return -1;
 

@@ -174,7 +174,7 @@ virStorageRevCreate(virStoragePoolObj *obj,
     if (virStorageRevNameParse(def->name, &name) < 0)
         return -1;
 
-    if (virStorageVolDefFindByName(obj, def->name)) {
+    if (virStorageRevPoolHas(obj, def->name)) {
         virReportError(VIR_ERR_STORAGE_VOL_EXIST, _("'%1$s'"), def->name);
         return -1;
     }
@@ -249,12 +249,8 @@ virStorageRevDeleteRun(virStorageRevOperation *op,
         virReportError(VIR_ERR_NO_STORAGE_VOL, _("volume '%1$s' has no such state any more"), name->volume);
         return -1;
     }
-    if (state->inUse) {
-        g_autofree char *stateName = virStorageRevStateName(op->family, state);
-
-        virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), stateName);
+    if (virStorageRevCheckUnused(op->family, state) < 0)
         return -1;
-    }
     if (name->kind == VIR_STORAGE_REV_HEAD && virStorageRevDeleteHead(op, flags) < 0)
         return -1;
 

@@ -168,6 +168,7 @@ virStorageRevOperationBeginFrom(virStorageRevOperation *op,
         virStorageRevOperationCheckActive(obj) < 0 ||
         virStorageRevOperationCheckActive(sourceObj) < 0)
         return -1;
+    virStorageRevPoolDropHeld(obj);
 
     if (volume) {
         family = virStorageRevPoolFind(obj, volume);

@@ -26,6 +26,7 @@ VIR_LOG_INIT("storage.storage_revision_pool");
 typedef struct _virStorageRevTable virStorageRevTable;
 struct _virStorageRevTable {
     GHashTable *families;   /* name of the volume → virStorageRevFamily */
+    GHashTable *held;       /* names of definitions of what is gone, which a copy into another pool still reads */
     size_t listed;
 };
 
@@ -36,6 +37,7 @@ virStorageRevTableFree(void *opaque)
     virStorageRevTable *table = opaque;
 
     g_hash_table_unref(table->families);
+    g_hash_table_unref(table->held);
     g_free(table);
 }
 
@@ -49,6 +51,7 @@ virStorageRevPoolTable(virStoragePoolObj *obj)
         virStorageRevTable *table = g_new0(virStorageRevTable, 1);
 
         table->families = virStorageRevFamiliesNew();
+        table->held = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         pool->runtime = table;
         pool->runtimeFree = virStorageRevTableFree;
     }
@@ -63,6 +66,7 @@ virStorageRevPoolReset(virStoragePoolObj *obj)
     virStorageRevTable *table = virStorageRevPoolTable(obj);
 
     g_hash_table_remove_all(table->families);
+    g_hash_table_remove_all(table->held);
     table->listed = 0;
 }
 
@@ -81,6 +85,16 @@ GHashTable *
 virStorageRevPoolFamilies(virStoragePoolObj *obj)
 {
     return virStorageRevPoolTable(obj)->families;
+}
+
+
+/* Is there a volume, live copy or revision called @name, or one in the making? */
+bool
+virStorageRevPoolHas(virStoragePoolObj *obj,
+                     const char *name)
+{
+    return virStorageVolDefFindByName(obj, name) &&
+        !g_hash_table_contains(virStorageRevPoolTable(obj)->held, name);
 }
 
 
@@ -284,13 +298,44 @@ virStorageRevSourceType(virStorageVolType type)
 }
 
 
+/* Lists @def, unless the pool hides what is of @kind, or lists as many as it can. */
+static void
+virStorageRevDefList(virStoragePoolObj *obj,
+                     virStorageVolDef *def,
+                     virStorageRevKind kind)
+{
+    virStorageRevTable *table = virStorageRevPoolTable(obj);
+    virStorageRevVol *vol = virStorageRevVolGet(def);
+
+    vol->hidden = virStorageRevPoolHides(obj, kind);
+    if (!vol->hidden && table->listed >= VIR_STORAGE_REV_LIST_MAX) {
+        VIR_WARN("pool '%s' has more volumes than can be listed: '%s' is found by its name only",
+                 virStoragePoolObjGetDef(obj)->name, def->name);
+        vol->hidden = true;
+    }
+    if (!vol->hidden)
+        table->listed++;
+}
+
+
+static void
+virStorageRevDefUnlist(virStoragePoolObj *obj,
+                       virStorageVolDef *def)
+{
+    virStorageRevVol *vol = virStorageRevVolGet(def);
+
+    if (!vol->hidden)
+        virStorageRevPoolTable(obj)->listed--;
+    vol->hidden = true;
+}
+
+
 static int
 virStorageRevDefAdd(virStoragePoolObj *obj,
                     virStorageRevFamily *family,
                     const virStorageRevState *state,
                     const char *name)
 {
-    virStorageRevTable *table = virStorageRevPoolTable(obj);
     virStoragePoolDef *pool = virStoragePoolObjGetDef(obj);
     g_autoptr(virStorageVolDef) def = g_new0(virStorageVolDef, 1);
     virStorageRevVol *vol;
@@ -305,20 +350,12 @@ virStorageRevDefAdd(virStoragePoolObj *obj,
     def->target.privateData = (virObject *) vol;
     def->key = g_strdup(def->target.path);
 
-    vol->hidden = virStorageRevPoolHides(obj, state->kind);
-    if (!vol->hidden && table->listed >= VIR_STORAGE_REV_LIST_MAX) {
-        VIR_WARN("pool '%s' has more volumes than can be listed: '%s' is found by its name only", pool->name, name);
-        vol->hidden = true;
-    }
-
     virStorageRevDefUpdate(obj, def, family, state);
     if (virStoragePoolObjAddVol(obj, def) < 0) {
         virReportError(VIR_ERR_INTERNAL_ERROR, _("cannot add volume '%1$s' to pool '%2$s'"), name, pool->name);
         return -1;
     }
-    if (!vol->hidden)
-        table->listed++;
-    def = NULL;
+    virStorageRevDefList(obj, g_steal_pointer(&def), state->kind);
     return 0;
 }
 
@@ -334,15 +371,32 @@ virStorageRevDefRemove(virStoragePoolObj *obj,
     if (!def)
         return;
 
+    virStorageRevDefUnlist(obj, def);
     /* Operations skip and refuse what is in use; but a copy into another pool may have begun since they looked. */
-    if (def->in_use > 0) {
-        VIR_WARN("volume '%s' is gone, but still being copied from", name);
-        return;
-    }
+    if (def->in_use > 0)
+        g_hash_table_add(virStorageRevPoolTable(obj)->held, g_steal_pointer(&name));
+    else
+        virStoragePoolObjRemoveVol(obj, def);
+}
 
-    if (!virStorageRevVolIsHidden(def))
-        virStorageRevPoolTable(obj)->listed--;
-    virStoragePoolObjRemoveVol(obj, def);
+
+/* Removes the definitions of what is gone that no copy reads any more. */
+void
+virStorageRevPoolDropHeld(virStoragePoolObj *obj)
+{
+    GHashTableIter iter;
+    void *name;
+
+    g_hash_table_iter_init(&iter, virStorageRevPoolTable(obj)->held);
+    while (g_hash_table_iter_next(&iter, &name, NULL)) {
+        virStorageVolDef *def = virStorageVolDefFindByName(obj, name);
+
+        if (def && def->in_use > 0)
+            continue;
+        if (def)
+            virStoragePoolObjRemoveVol(obj, def);
+        g_hash_table_iter_remove(&iter);
+    }
 }
 
 
@@ -362,13 +416,15 @@ virStorageRevDefPut(virStoragePoolObj *obj,
     path = g_strdup_printf("%s/%s", virStoragePoolObjGetDef(obj)->target.path, state->file);
 
     /* the time stamp in a revision's file name is not a part of its own: somebody can have changed it */
-    if ((def = virStorageVolDefFindByName(obj, name)) && STRNEQ(def->target.path, path)) {
+    if ((def = virStorageVolDefFindByName(obj, name)) && def->in_use == 0 && STRNEQ(def->target.path, path)) {
         virStorageRevDefRemove(obj, family, state);
         def = NULL;
     }
     if (!def)
         return virStorageRevDefAdd(obj, family, state, name);
 
+    if (g_hash_table_remove(virStorageRevPoolTable(obj)->held, name))
+        virStorageRevDefList(obj, def, state->kind);
     virStorageRevDefUpdate(obj, def, family, state);
     return 0;
 }
@@ -522,6 +578,7 @@ virStorageRevPoolReplace(virStoragePoolObj *obj,
     void *volume;
     void *family;
 
+    virStorageRevPoolDropHeld(obj);
     virStorageRevPoolDropVanished(obj, families);
 
     g_hash_table_iter_init(&iter, families);

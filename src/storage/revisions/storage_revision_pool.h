@@ -26,6 +26,13 @@ virStorageRevFamily *
 virStorageRevPoolFind(virStoragePoolObj *obj,
                       const char *volume);
 
+bool
+virStorageRevPoolHas(virStoragePoolObj *obj,
+                     const char *name);
+
+void
+virStorageRevPoolDropHeld(virStoragePoolObj *obj);
+
 int
 virStorageRevPoolPut(virStoragePoolObj *obj,
                      virStorageRevFamily *family);

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What others find while an operation is held half-way (design section 9)."""
+
+import contextlib
+import copy
+
+import pytest
+
+from daemon import Daemon
+from fspoolpool import stock_pool
+from pools import INVALID, MIB, pattern, running, volume_xml, wait_for
+
+
+@pytest.fixture
+def stock(holds, daemon, pools):
+    """A pool of a stock type, whose copies read what they copy as it is."""
+    assert holds
+    with stock_pool(daemon, pools.home + "/stock-copies") as virt:
+        yield virt
+
+
+@contextlib.contextmanager
+def apart(pool):
+    """The pool by another connection: calls of one can wait for each other."""
+    other = copy.copy(pool)
+    other.daemon = Daemon()
+    try:
+        yield other
+    finally:
+        other.daemon.drop()
+
+
+@contextlib.contextmanager
+def held(holds, name, pool, operation):
+    """operation(pool) waits in the system call of that name."""
+    holds.arm(name)
+    with apart(pool) as other, running(operation, other):
+        try:
+            wait_for(lambda: holds.is_held(name), what=name)
+            yield
+        finally:
+            holds.release(name)
+
+
+def export(stock):
+    """Copies a live copy into a stock pool."""
+    xml = volume_xml("copy.raw", MIB, fmt="raw")
+
+    def copied(pool):
+        target = pool.daemon.conn.storagePoolLookupByName(stock.name())
+        target.createXMLFrom(xml, pool.vol("a@live"), 0)
+
+    return copied
+
+
+def discard(pool):
+    pool.discard("a")
+
+
+def started(pool):
+    """A volume with a written live copy."""
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+
+
+def test_commit_of_a_live_copy_that_is_copied_is_refused(holds, pool, stock):
+    """Section 3: what would replace something in use is refused."""
+    started(pool)
+    with held(holds, "fdatasync", pool, export(stock)):
+        with pool.refuses(INVALID, match="'a@live'"):
+            pool.commit("a")
+    pool.commit("a")
+    assert pool.holds("a", "two") and "a@live" not in pool.names()
+
+
+def test_copy_that_begins_during_a_discard_leaves_no_live_copy(
+        holds, pool, stock):
+    """Section 6: what would free a definition in use is deferred."""
+    started(pool)
+    with held(holds, "unlinkat", pool, discard):
+        with held(holds, "fdatasync", pool, export(stock)):
+            holds.release("unlinkat")
+            wait_for(lambda: not pool.dirty("a"), what="discard")
+            assert pool.names() == ["a"]
+    pool.refresh()
+    assert not pool.has("a@live")
+
+
+def test_volume_starts_after_its_live_copy_was_copied(holds, pool, stock):
+    """Section 3: a live copy that was removed is in nobody's way."""
+    started(pool)
+    with held(holds, "unlinkat", pool, discard):
+        with held(holds, "fdatasync", pool, export(stock)):
+            holds.release("unlinkat")
+            wait_for(lambda: not pool.dirty("a"), what="discard")
+    pool.start("a")
+    assert pool.holds("a@live", "one") and pool.names() == ["a", "a@live"]
