@@ -483,3 +483,14 @@ def test_volume_of_a_stopped_pool_is_refused(pool):
     pool.virt.destroy()
     with refused(INVALID, libvirt.VIR_ERR_NO_STORAGE_VOL):
         vol.info()
+
+
+def test_hole_ends_where_the_upload_does(pool):
+    """Section 3: an upload to a part leaves all that lies behind it."""
+    pool.create("a", 4 * MIB, content="one")
+    stream = pool.daemon.conn.newStream(0)
+    pool.vol("a").upload(stream, 0, MIB,
+                         libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
+    stream.sendHole(3 * MIB)
+    stream.finish()
+    assert pool.read("a") == bytes(MIB) + pattern("one", 4 * MIB)[MIB:]

@@ -44,7 +44,7 @@ struct _virStorageRevUpload {
     virObjectEventState *events;     /* of the storage driver */
     int fd;                          /* of the staged image or live copy */
     unsigned long long position;     /* where the next byte of the stream goes */
-    unsigned long long end;          /* where the last one may go, when the stream itself does not know; 0: anywhere */
+    unsigned long long end;          /* where the last one may go; 0: anywhere */
     unsigned long long unwritten;    /* bytes since the last write-back */
 };
 
@@ -115,15 +115,17 @@ virStorageRevUploadSendHole(virStreamPtr st,
                             unsigned int flags)
 {
     virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
+    long long hole = length;
 
-    if (length > 0 &&
-        upload->ops->makeHole(upload->fd, upload->position, length) < 0) {
+    if (upload->end > 0)
+        hole = MIN(hole, (long long) (upload->end - upload->position));
+    if (hole > 0 && upload->ops->makeHole(upload->fd, upload->position, hole) < 0) {
         virReportSystemError(errno, _("cannot make a hole in volume '%1$s'"), upload->volume);
         return -1;
     }
     if (upload->original->streamSendHole(st, length, flags) < 0)
         return -1;
-    upload->position += length;
+    upload->position += hole;
     return 0;
 }
 
@@ -268,7 +270,6 @@ virStorageRevUploadOpenStream(virStorageRevUpload *upload,
         virFDStreamSkipHoles(stream);
         return 0;
     }
-    upload->end = length;
     return virStorageRevStreamOpenPipe(stream, upload->fd, upload->volume);
 }
 
@@ -366,6 +367,7 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
     upload->volume = g_strdup(name->volume);
     upload->events = virObjectRef(events);
     upload->position = offset;
+    upload->end = length > 0 ? offset + length : 0;
     memcpy(upload->pool, op.ctx->uuid, VIR_UUID_BUFLEN);
 
     virStorageRevOperationUnlock(&op);
