@@ -392,3 +392,13 @@ def test_link_under_an_id_that_was_used_is_kept(tree):
     tree.cycle("root", "2")
     tree.refresh()
     assert tree.revisions("root") == [1, 2] and tree.holds("root@1", "1")
+
+
+def test_snapshot_of_an_adopted_volume_is_outdated_by_a_commit(tree):
+    """Section 4: outdated = of an older generation than its source's."""
+    put(tree, "t.img", "one")
+    begin(tree).create("v", None, lifecycle=snapshot_of("t"))
+    tree.start("v")
+    assert tree.state("v")[:2] == (True, False)
+    tree.cycle("t", "two")
+    assert tree.state("v")[:2] == (True, True)

@@ -203,6 +203,20 @@ testSetOriginOfItself(void)
 }
 
 
+/* What was found without metadata counts as the first generation. */
+static void
+testSetOriginOfNoGeneration(void)
+{
+    g_auto(virStorageRevMeta) meta = { 0 };
+    g_auto(virStorageRevMeta) of = { 0 };
+
+    virStorageRevMetaInit(&meta);
+    virStorageRevMetaInit(&of);
+    virStorageRevMetaSetOrigin(&meta, "root", &of);
+    expectFormat(&meta, "1&o=root#1");
+}
+
+
 int
 main(int argc,
      char **argv)
@@ -222,6 +236,7 @@ main(int argc,
     g_test_add_func("/copy-volume-facts", testCopyVolumeFacts);
     g_test_add_func("/set-origin", testSetOrigin);
     g_test_add_func("/set-origin-of-itself", testSetOriginOfItself);
+    g_test_add_func("/set-origin-of-no-generation", testSetOriginOfNoGeneration);
 
     return g_test_run();
 }

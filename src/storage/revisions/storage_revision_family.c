@@ -366,14 +366,6 @@ virStorageRevStateName(virStorageRevFamily *family,
 }
 
 
-/* Returns the generation of a head; one without metadata of ours counts as the first. */
-unsigned long long
-virStorageRevMetaGeneration(const virStorageRevMeta *meta)
-{
-    return meta->generation ? meta->generation : 1;
-}
-
-
 /* Returns how many of the oldest unpinned revisions retention gives up. */
 size_t
 virStorageRevFamilyPruneCount(virStorageRevFamily *family,

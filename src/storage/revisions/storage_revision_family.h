@@ -132,9 +132,6 @@ char *
 virStorageRevStateName(virStorageRevFamily *family,
                        const virStorageRevState *state);
 
-unsigned long long
-virStorageRevMetaGeneration(const virStorageRevMeta *meta);
-
 size_t
 virStorageRevFamilyPruneCount(virStorageRevFamily *family,
                               int keep);

@@ -257,6 +257,14 @@ virStorageRevMetaKeepMarks(virStorageRevMeta *meta,
 }
 
 
+/* Returns the generation of a state; one without metadata of ours counts as the first. */
+unsigned long long
+virStorageRevMetaGeneration(const virStorageRevMeta *meta)
+{
+    return meta->generation ? meta->generation : 1;
+}
+
+
 /**
  * virStorageRevMetaSetOrigin:
  * @meta: metadata of a new state
@@ -274,7 +282,7 @@ virStorageRevMetaSetOrigin(virStorageRevMeta *meta,
     virStorageRevOrigin *origins = g_new0(virStorageRevOrigin, norigins);
 
     origins[0].volume = g_strdup(volume);
-    origins[0].generation = of->generation;
+    origins[0].generation = virStorageRevMetaGeneration(of);
     virStorageRevMetaCopyOrigins(of, origins + 1);
 
     virStorageRevMetaFreeOrigins(meta->origins, meta->norigins);

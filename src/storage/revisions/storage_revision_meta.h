@@ -107,6 +107,9 @@ virStorageRevMetaKeepMarks(virStorageRevMeta *meta,
                            const virStorageRevMeta *live,
                            const char *volume);
 
+unsigned long long
+virStorageRevMetaGeneration(const virStorageRevMeta *meta);
+
 void
 virStorageRevMetaSetOrigin(virStorageRevMeta *meta,
                            const char *volume,
