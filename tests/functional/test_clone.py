@@ -8,8 +8,8 @@ import libvirt
 import pytest
 
 from filesystems import run
-from pools import (EXIST, MIB, VOLATILE, Pool, pattern, refused, snapshot_of,
-                   volume_xml)
+from pools import (EXIST, MIB, MISSING, VOLATILE, Pool, pattern, refused,
+                   snapshot_of, volume_xml)
 
 
 def test_clone_has_the_content(pool):
@@ -370,3 +370,14 @@ def test_clone_after_commit_has_new_data(pool):
     assert pool.holds("b", "two")
     assert pool.dump("b").find("origin").get("generation") == str(
         pool.generation("a"))
+
+
+@pytest.mark.parametrize("place", ["here", "elsewhere"])
+def test_clone_that_could_not_start_is_refused(pool, elsewhere, place):
+    """Section 3: the source of a snapshot volume is in its pool."""
+    origin = {"here": pool, "elsewhere": elsewhere}[place]
+    origin.create("a", content="one")
+    xml = volume_xml("b", MIB, snapshot_of("absent"))
+    with pool.refuses(MISSING, match="'absent'"):
+        pool.create_from(origin.vol("a"), "b", xml=xml)
+    assert "b" not in pool.names()

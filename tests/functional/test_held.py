@@ -3,12 +3,14 @@
 
 import contextlib
 import copy
+import time
 
 import pytest
 
 from daemon import Daemon
 from fspoolpool import stock_pool
-from pools import INVALID, MIB, pattern, running, volume_xml, wait_for
+from pools import (INVALID, MIB, MISSING, pattern, refused, running,
+                   snapshot_of, volume_xml, wait_for)
 
 
 @pytest.fixture
@@ -96,3 +98,23 @@ def test_volume_starts_after_its_live_copy_was_copied(holds, pool, stock):
             wait_for(lambda: not pool.dirty("a"), what="discard")
     pool.start("a")
     assert pool.holds("a@live", "one") and pool.names() == ["a", "a@live"]
+
+
+def test_volume_is_not_made_to_start_from_one_that_is_deleted(holds, pool):
+    """Section 3: the source of a snapshot volume is there."""
+    pool.create("a", content="one")
+    pool.create("s", content="source")
+    redefined = []
+
+    def redefine():
+        with refused(MISSING, match="'s'"):
+            pool.redefine("a", snapshot_of("s"))
+        redefined.append("refused")
+
+    with held(holds, "unlinkat", pool, lambda other: other.delete("s")):
+        with running(redefine):
+            time.sleep(0.3)
+            holds.release("unlinkat")
+    assert redefined == ["refused"] and pool.names() == ["a"]
+    pool.start("a")
+    assert pool.holds("a@live", "one")

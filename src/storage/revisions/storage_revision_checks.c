@@ -139,6 +139,26 @@ virStorageRevCheckSource(virStorageRevFamily *family,
 }
 
 
+/* Is there a volume that the operation's own could start from, if @vol asks for one? */
+int
+virStorageRevCheckLifecycle(virStorageRevOperation *op,
+                            const virStorageRevVol *vol)
+{
+    virStorageRevFamily *source;
+
+    if (!vol->hasLifecycle || !vol->snapOnStart)
+        return 0;
+    if (STRNEQ(vol->source, op->family->volume) &&
+        (source = virStorageRevPoolFind(op->obj, vol->source)) && source->head)
+        return 0;
+
+    virReportError(VIR_ERR_NO_STORAGE_VOL,
+                   _("no other storage vol with matching name '%1$s' that '%2$s' could start from"),
+                   vol->source, op->family->volume);
+    return -1;
+}
+
+
 /* Content keeps its format: images are never converted. */
 int
 virStorageRevCheckFormat(virStorageVolDef *def,

@@ -37,6 +37,10 @@ virStorageRevCheckSource(virStorageRevFamily *family,
                          const virStorageRevName *name);
 
 int
+virStorageRevCheckLifecycle(virStorageRevOperation *op,
+                            const virStorageRevVol *vol);
+
+int
 virStorageRevCheckFormat(virStorageVolDef *def,
                          int format,
                          const char *source);

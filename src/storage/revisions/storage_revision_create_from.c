@@ -264,19 +264,11 @@ virStorageRevRunRedefine(virStorageRevOperation *op,
 {
     g_auto(virStorageRevMeta) facts = { 0 };
     virStorageRevVol *vol = virStorageRevVolGet(request->def);
-    virStorageRevFamily *source;
     int ret;
 
-    if (!virStorageRevCheckSource(op->family, &request->source))
+    if (!virStorageRevCheckSource(op->family, &request->source) ||
+        virStorageRevCheckLifecycle(op, vol) < 0)
         return -1;
-    if (vol->hasLifecycle && vol->snapOnStart &&
-        (STREQ(vol->source, op->family->volume) ||
-         !(source = virStorageRevPoolFind(op->obj, vol->source)) || !source->head)) {
-        virReportError(VIR_ERR_NO_STORAGE_VOL,
-                       _("no other storage vol with matching name '%1$s' that '%2$s' could start from"),
-                       vol->source, op->family->volume);
-        return -1;
-    }
     virStorageRevRedefineFacts(op, vol, &facts);
 
     virStorageRevOperationUnlock(op);
@@ -466,6 +458,7 @@ virStorageRevRunClone(virStorageRevOperation *op,
     int ret;
 
     if (!source.state || virStorageRevCheckNew(op) < 0 ||
+        virStorageRevCheckLifecycle(op, virStorageRevVolGet(request->def)) < 0 ||
         virStorageRevCheckFormat(request->def, source.state->meta.format, source.name) < 0)
         return -1;
 
@@ -556,7 +549,8 @@ virStorageRevRun(virStorageRevOperation *op,
     case VIR_STORAGE_REV_ACTION_CLONE:
         return virStorageRevRunClone(op, request);
     case VIR_STORAGE_REV_ACTION_COPY:
-        if (virStorageRevCheckNew(op) < 0)
+        if (virStorageRevCheckNew(op) < 0 ||
+            virStorageRevCheckLifecycle(op, virStorageRevVolGet(request->def)) < 0)
             return -1;
         return virStorageRevRunCopy(op, request);
     case VIR_STORAGE_REV_ACTION_START:
@@ -581,13 +575,15 @@ virStorageRevRun(virStorageRevOperation *op,
 }
 
 
-/* Returns the other volume that an operation reads, whose lock it has to hold shared. A start reads the lifecycle's
- * source; that it is still the same one is certain only under the volume's lock, and checked then. */
+/* Returns the other volume that an operation relies on, whose lock it has to hold shared. A start reads the lifecycle's
+ * source; that it is still the same one is certain only under the volume's lock, and checked then. A redefinition needs
+ * the source that is to be. */
 static char *
 virStorageRevRequestSourceVolume(virStorageRevRequest *request,
                                  virStoragePoolObj *obj,
                                  virStoragePoolObj *sourceObj)
 {
+    const virStorageRevVol *vol = virStorageRevVolGet(request->def);
     virStorageRevFamily *family;
     const virStorageRevMeta *facts;
 
@@ -605,6 +601,8 @@ virStorageRevRequestSourceVolume(virStorageRevRequest *request,
         (family = virStorageRevPoolFind(obj, request->target.volume)) &&
         (facts = virStorageRevFamilyVolumeFacts(family)) && facts->source)
         return g_strdup(facts->source);
+    if (request->action == VIR_STORAGE_REV_ACTION_REDEFINE && vol->hasLifecycle && vol->snapOnStart)
+        return g_strdup(vol->source);
     return g_strdup(request->source.volume);
 }
 
