@@ -11,6 +11,7 @@ from daemon import Daemon
 from fspoolpool import stock_pool
 from pools import (INVALID, MIB, MISSING, pattern, refused, running,
                    snapshot_of, volume_xml, wait_for)
+from streams import abort, upload
 
 
 @pytest.fixture
@@ -118,3 +119,26 @@ def test_volume_is_not_made_to_start_from_one_that_is_deleted(holds, pool):
     assert redefined == ["refused"] and pool.names() == ["a"]
     pool.start("a")
     assert pool.holds("a@live", "one")
+
+
+def create_snapshot_volume(pool):
+    pool.create("n", None, lifecycle=snapshot_of("a"))
+
+
+def begin_upload(pool):
+    abort(upload(pool, "a", b"", finish=False))
+
+
+@pytest.mark.usually_once
+@pytest.mark.parametrize("operation", [create_snapshot_volume, begin_upload],
+                         ids=lambda f: f.__name__)
+def test_pool_is_not_stopped_while_data_is_copied(holds, pools, ext4,
+                                                  operation):
+    """Section 9: what copies data is a job, by whatever call it was asked."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", content="one")
+    with held(holds, "pwrite", pool, operation):
+        with refused(match="asynchronous jobs"):
+            pool.virt.destroy()
+    pool.restart()
+    assert pool.holds("a", "one") and pool.files.at_rest() == []

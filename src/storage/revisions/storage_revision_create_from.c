@@ -617,7 +617,6 @@ virStorageRevCreateFrom(virConnectPtr conn,
     g_auto(virStorageRevOperation) op = { 0 };
     g_auto(virStorageRevRequest) request = { 0 };
     g_autofree char *sourceVolume = NULL;
-    const virStorageRevOps *ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
     bool slow;
 
     if (virStorageRevRequestParse(&request, obj, sourceText, !sourceObj, def) < 0 ||
@@ -627,7 +626,7 @@ virStorageRevCreateFrom(virConnectPtr conn,
     sourceVolume = virStorageRevRequestSourceVolume(&request, obj, sourceObj);
     slow = sourceObj != NULL ||
         (request.action != VIR_STORAGE_REV_ACTION_REDEFINE && request.action != VIR_STORAGE_REV_ACTION_MARK &&
-         ops->copiesData && ops->copiesData(virStoragePoolObjGetDef(obj)));
+         virStorageRevPoolCopies(obj));
 
     if (virStorageRevOperationBeginFrom(&op, obj, sourceObj, request.target.volume, sourceVolume, slow) < 0)
         return -1;

@@ -73,6 +73,17 @@ virStorageRevContextFree(virStorageRevContext *ctx)
 }
 
 
+/* Does a clone within the pool copy data, which takes its time? */
+bool
+virStorageRevPoolCopies(virStoragePoolObj *obj)
+{
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+    const virStorageRevOps *ops = virStorageRevOpsForType(def->type);
+
+    return ops->copiesData && ops->copiesData(def);
+}
+
+
 /* In the order in which libvirt's driver locks the two. */
 static void
 virStorageRevOperationLockPools(virStorageRevOperation *op)

@@ -35,6 +35,9 @@ struct _virStorageRevOperation {
     bool unlocked;
 };
 
+bool
+virStorageRevPoolCopies(virStoragePoolObj *obj);
+
 int
 virStorageRevOperationBegin(virStorageRevOperation *op,
                             virStoragePoolObj *obj,

@@ -342,6 +342,19 @@ virStorageRevUploadCheck(virStorageRevOperation *op,
 }
 
 
+/* The locks of an upload in place last as long as the client likes, and what is staged of an image begins as a clone of
+ * the head: others are refused at once. */
+static bool
+virStorageRevUploadIsSlow(virStoragePoolObj *obj,
+                          virStorageRevKind kind)
+{
+    if (kind == VIR_STORAGE_REV_LIVE)
+        return true;
+    return virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type)->volType != VIR_STORAGE_VOL_DIR &&
+        virStorageRevPoolCopies(obj);
+}
+
+
 static int
 virStorageRevUploadBegin(virStoragePoolObj *obj,
                          const virStorageRevName *name,
@@ -351,14 +364,13 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
                          bool sparse,
                          virObjectEventState *events)
 {
-    bool live = name->kind == VIR_STORAGE_REV_LIVE;
+    bool slow = virStorageRevUploadIsSlow(obj, name->kind);
     g_auto(virStorageRevOperation) op = { 0 };
     g_autoptr(virStorageRevUpload) upload = g_new0(virStorageRevUpload, 1);
     int ret;
 
     upload->fd = -1;
-    /* the locks of an upload in place last as long as the client likes: others are refused at once */
-    if (virStorageRevOperationBegin(&op, obj, name->volume, NULL, live) < 0 ||
+    if (virStorageRevOperationBegin(&op, obj, name->volume, NULL, slow) < 0 ||
         virStorageRevUploadCheck(&op, name) < 0 ||
         virStorageRevStreamCheck(op.ops, name->volume, offset, sparse) < 0)
         return -1;
@@ -514,7 +526,7 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
     virStorageRevState *state;
     const virStorageRevOps *ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
     /* a tree that is read as it is stays locked as long as the client likes: others are refused at once */
-    bool slow = ops->packingBegin && ops->copiesData(virStoragePoolObjGetDef(obj));
+    bool slow = ops->packingBegin && virStorageRevPoolCopies(obj);
     int ret = -1;
 
     if (virStorageRevOperationBegin(&op, obj, NULL, name->volume, slow) < 0 ||
