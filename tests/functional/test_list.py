@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from pools import MISSING, refused
+from streams import upload
 
 WIRE_LIMIT = 16384
 
@@ -167,6 +168,25 @@ def test_limit_counts_revisions_that_are_listed(pools):
             operation()
     pool.delete("v00001")
     pool.pin("v00000", "w")
+    assert len(pool.names()) == WIRE_LIMIT
+
+
+@pytest.mark.slow
+def test_full_list_has_room_for_what_adds_nothing(pools):
+    """Section 3: a live copy that is committed makes room for a revision, and
+    without revisions an upload adds nothing."""
+    pool = pools().define()
+    pool.virt.build(0)
+    fill(pool, WIRE_LIMIT - 1)
+    pool.virt.create(0)
+    pool.start("v00000")
+    pool.write("v00000@live", b"new")
+    pool.commit("v00000")
+    assert pool.revisions("v00000") == [1]
+    pool.redefine("v00001", keep=0)
+    upload(pool, "v00001", b"")
+    with pool.refused_over_the_limit():
+        upload(pool, "v00002", b"")
     assert len(pool.names()) == WIRE_LIMIT
 
 

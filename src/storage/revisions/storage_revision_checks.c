@@ -188,6 +188,19 @@ virStorageRevKeepOf(virStorageRevContext *ctx,
 }
 
 
+/* Is there room for the revision that a new head may leave behind? The live copy that becomes the head makes some. */
+int
+virStorageRevCheckSupersede(virStorageRevOperation *op)
+{
+    virStorageRevFamily *family = op->family;
+
+    if (virStorageRevKeepOf(op->ctx, family) == 0 ||
+        (family->live && virStorageRevPoolStateIsListed(op->obj, family, family->live)))
+        return 0;
+    return virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_NUMBERED);
+}
+
+
 /* Removes what retention gives up, after the head has changed; the pool is unlocked. That it fails is no failure of the
  * change: what is left goes with the next prune. */
 void

@@ -46,6 +46,9 @@ virStorageRevCheckFormat(virStorageVolDef *def,
                          const char *source);
 
 int
+virStorageRevCheckSupersede(virStorageRevOperation *op);
+
+int
 virStorageRevKeepOf(virStorageRevContext *ctx,
                     virStorageRevFamily *family);
 

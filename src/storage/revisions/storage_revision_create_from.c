@@ -182,7 +182,7 @@ virStorageRevRunCommit(virStorageRevOperation *op,
     int ret;
 
     if (!live || virStorageRevCheckUnused(op->family, live) < 0 ||
-        virStorageRevPoolCheckRoom(op->obj, VIR_STORAGE_REV_NUMBERED) < 0)
+        virStorageRevCheckSupersede(op) < 0)
         return -1;
 
     virStorageRevOperationUnlock(op);

@@ -146,6 +146,18 @@ virStorageRevPoolStateInUse(virStoragePoolObj *obj,
 }
 
 
+bool
+virStorageRevPoolStateIsListed(virStoragePoolObj *obj,
+                               virStorageRevFamily *family,
+                               const virStorageRevState *state)
+{
+    g_autofree char *name = virStorageRevStateName(family, state);
+    virStorageVolDef *def = virStorageVolDefFindByName(obj, name);
+
+    return def && !virStorageRevVolIsHidden(def);
+}
+
+
 /* Returns the name of a volume whose lifecycle starts from @volume, or NULL. */
 const char *
 virStorageRevPoolFindDependent(virStoragePoolObj *obj,

@@ -41,6 +41,11 @@ int
 virStorageRevPoolCheckRoom(virStoragePoolObj *obj,
                            virStorageRevKind kind);
 
+bool
+virStorageRevPoolStateIsListed(virStoragePoolObj *obj,
+                               virStorageRevFamily *family,
+                               const virStorageRevState *state);
+
 const char *
 virStorageRevPoolFindDependent(virStoragePoolObj *obj,
                                const char *volume);

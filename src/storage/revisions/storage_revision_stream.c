@@ -168,9 +168,8 @@ virStorageRevUploadCommit(virStorageRevUpload *upload,
     g_auto(virStorageRevOperation) op = { 0 };
     int ret;
 
-    if (virStorageRevOperationBegin(&op, obj, upload->volume, NULL, false) < 0)
-        return -1;
-    if (virStorageRevPoolCheckRoom(obj, VIR_STORAGE_REV_NUMBERED) < 0)
+    if (virStorageRevOperationBegin(&op, obj, upload->volume, NULL, false) < 0 ||
+        virStorageRevCheckSupersede(&op) < 0)
         return -1;
 
     virStorageRevOperationUnlock(&op);
