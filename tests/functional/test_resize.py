@@ -171,7 +171,7 @@ def block_resize(machine, path, size):
 
 
 def test_live_copy_that_its_machine_has_grown_is_not_cut(pool):
-    """Section 3: smaller than it is, not than it was, needs the SHRINK flag."""
+    """Section 3: smaller than it is, not than it was, needs the flag."""
     pool.create("a", content="one")
     pool.start("a")
     with qemu(pool.device("a@live")) as machine:

@@ -188,7 +188,7 @@ virStorageFspoolStagingFree(virStorageRevStaging *staging)
 static void
 virStorageFspoolPipeDrain(int fd)
 {
-    char buf[2048];
+    char buf[1024];
 
     while (saferead(fd, buf, sizeof(buf)) > 0)
         continue;

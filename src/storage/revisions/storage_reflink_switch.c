@@ -583,8 +583,8 @@ virStorageReflinkStagingFd(virStorageRevStaging *staging)
 }
 
 
-/* Opens the head, if it still is what the upload began with. Its change time does not count: a redefine leaves the content
- * alone. */
+/* Opens the head, if it still is what the upload began with. The change time does not count: a redefine leaves the
+ * content alone. */
 static int
 virStorageReflinkOpenStagingHead(virStorageRevFamily *family,
                                  virStorageRevStaging *staging)

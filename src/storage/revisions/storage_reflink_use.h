@@ -11,10 +11,10 @@
 #include "internal.h"
 
 typedef enum {
-    VIR_STORAGE_REFLINK_EXCLUDE_CHANGES, /* for what is read: its other readers are no matter */
+    VIR_STORAGE_REFLINK_EXCLUDE_CHANGES, /* for what is read, by others perhaps as well */
     VIR_STORAGE_REFLINK_EXCLUDE_MACHINES, /* for what grows: a loop device is told, a machine cannot be */
     VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, /* for what goes on existing under another name */
-    VIR_STORAGE_REFLINK_EXCLUDE_READERS, /* for what changes in place: as CHANGES, and those who rely on its staying as it is */
+    VIR_STORAGE_REFLINK_EXCLUDE_READERS, /* for what changes in place, on which CHANGES relies */
     VIR_STORAGE_REFLINK_EXCLUDE_USERS,   /* for what is going to be removed */
 } virStorageReflinkExclude;
 
