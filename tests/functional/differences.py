@@ -229,7 +229,8 @@ ONCE = {
             test_existing_pin_is_refused test_virsh_vol_create_from
             test_allocation_of_the_document_is_ignored
             test_lifecycle_of_a_dumped_snapshot_volume_is_kept
-            test_missing_source_is_reported""",
+            test_missing_source_is_reported
+            test_clone_that_could_not_start_is_refused""",
         "test_create.py": """
             test_bad_lifecycle_is_refused test_capacity_is_required_for_blank
             test_default_lifecycle_is_persistent test_volatile_volume
@@ -500,6 +501,7 @@ ONCE = {
         "test_clone.py": """
             test_vol_clone_works_on_everything_listed test_copy_shows_progress""",
         "test_concurrency.py": """
+            test_copies_in_opposite_directions
             test_twenty_clients_clone_one_volume test_one_start_wins
             test_create_of_one_name test_siblings_with_a_common_prefix
             test_no_asynchronous_jobs_for_short_operations

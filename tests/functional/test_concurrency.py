@@ -366,6 +366,34 @@ def test_short_operations_during_a_long_copy(pool, elsewhere, daemon):
     assert errors == [] and during == set(SHORT)
 
 
+def test_copies_in_opposite_directions(pool, elsewhere, daemon):
+    """Section 9: nobody waits for two pools in two orders."""
+    both = (pool, elsewhere)
+    count = pool.few(12)
+    for number in range(count):
+        both[number % 2].create(f"s{number}", content="one")
+    before = [one.names() for one in both]
+
+    def look(here, there):
+        for _ in range(pool.few(1500)):
+            here.listAllVolumes(0)
+            there.info()
+
+    def work(conn, number):
+        here, there = (conn.storagePoolLookupByName(both[which].name)
+                       for which in (number % 2, 1 - number % 2))
+        if number >= 8:
+            look(here, there)
+            return
+        source = here.storageVolLookupByName(f"s{number}")
+        for turn in range(pool.few(150)):
+            xml = volume_xml(f"c{number}-{turn}")
+            there.createXMLFrom(xml, source, 0).delete(0)
+
+    assert many(daemon, count, work) == []
+    assert [one.names() for one in both] == before
+
+
 def test_uploads_and_commits_of_many_volumes(pool, daemon):
     """Streams of many clients at once do not disturb each other."""
     count = pool.few(8)

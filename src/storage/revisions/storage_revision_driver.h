@@ -29,6 +29,10 @@ virStorageRevVolParseFlags(virStoragePoolDef *pool);
 bool
 virStorageRevPoolIsOnVolume(virStoragePoolDef *pool);
 
+void
+virStorageRevPoolLockToo(virStoragePoolObj *locked,
+                         virStoragePoolObj *other);
+
 bool
 virStorageRevVolCreateXML(virConnectPtr conn,
                           virStoragePoolObj *obj,

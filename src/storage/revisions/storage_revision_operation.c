@@ -10,6 +10,7 @@
 
 #include "storage_revision_operation.h"
 
+#include "storage_revision_driver.h"
 #include "storage_revision_pool.h"
 #include "virerror.h"
 
@@ -84,13 +85,36 @@ virStorageRevPoolCopies(virStoragePoolObj *obj)
 }
 
 
-/* In the order in which libvirt's driver locks the two. */
+/**
+ * virStorageRevPoolLockToo:
+ * @locked: pool that is locked, or NULL
+ * @other: pool to lock as well, or NULL
+ *
+ * Whoever waits for a pool while holding another holds the one with the lower address, so that no two wait for each
+ * other. @locked may have been unlocked meanwhile.
+ */
+void
+virStorageRevPoolLockToo(virStoragePoolObj *locked,
+                         virStoragePoolObj *other)
+{
+    if (!other)
+        return;
+    if (!locked || locked < other) {
+        virObjectLock(other);
+        return;
+    }
+
+    virObjectUnlock(locked);
+    virObjectLock(other);
+    virObjectLock(locked);
+}
+
+
 static void
 virStorageRevOperationLockPools(virStorageRevOperation *op)
 {
-    if (op->sourceObj)
-        virObjectLock(op->sourceObj);
     virObjectLock(op->obj);
+    virStorageRevPoolLockToo(op->obj, op->sourceObj);
 }
 
 
