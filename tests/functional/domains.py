@@ -9,7 +9,7 @@ import uuid
 
 import libvirt
 
-from pools import wait_for
+from pools import INVALID, snapshot_of, wait_for
 
 XML = """\
 <domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>
@@ -56,6 +56,33 @@ def wait_until_connected(virt):
     gets its turn, which is an error then.
     """
     virt.memoryStats()
+
+
+def mark(pool, name, uuid, use):
+    """As the daemon marks a live copy."""
+    live = pool.vol(name + "@live")
+    pool.virt.createXMLFrom(f"<volume><name>{name}@live</name><domain "
+                            f"uuid='{uuid}' use='{use}'/></volume>", live, 0)
+
+
+def check_import_waits(pool, interruption):
+    """An import whose commit is interrupted waits for it as it did before, and
+    no machine replaces it."""
+    pool.create("s", content="s")
+    pool.create("x", content="import")
+    pool.create("a", None, lifecycle=snapshot_of("s"))
+    pool.stage("x", "a")
+    with interruption:
+        pool.commit("a")
+    pool.refresh()
+    machine = str(uuid.uuid4())
+    with pool.refuses(INVALID, match="imported"):
+        mark(pool, "a", machine, "started")
+    pool.commit("a")
+    pool.refresh()
+    assert pool.holds("a", "import")
+    pool.start("a")
+    mark(pool, "a", machine, "started")
 
 
 @contextlib.contextmanager

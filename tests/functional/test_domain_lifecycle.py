@@ -15,7 +15,7 @@ import types
 import libvirt
 import pytest
 
-from domains import disk, disk_on, domains, emulator_of, state_file
+from domains import disk, disk_on, domains, emulator_of, mark, state_file
 from pools import (INVALID, MIB, VOLATILE, pattern, refused, snapshot_of,
                    wait_for)
 from preload import preloaded
@@ -39,13 +39,6 @@ def owner(pool, name="a"):
     """(uuid, use) of a live copy."""
     node = pool.dump(name + "@live").find("domain")
     return None if node is None else (node.get("uuid"), node.get("use"))
-
-
-def mark(pool, name, uuid, use):
-    """As the daemon marks a live copy."""
-    live = pool.vol(name + "@live")
-    pool.virt.createXMLFrom(f"<volume><name>{name}@live</name><domain "
-                            f"uuid='{uuid}' use='{use}'/></volume>", live, 0)
 
 
 def test_start_makes_and_stop_commits(pool, domain):
