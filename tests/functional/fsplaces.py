@@ -11,6 +11,9 @@ from filesystems import MIB, run
 from fstrees import LIBC
 from pools import wait_for
 
+NFS_SERVER = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__)))), "subprojects", "guest", "nfs-server", "usr",
+    "sbin")
 IN_GUEST = bool(os.environ.get("GUEST_DISKS"))
 # For a run that is about something else, as another version of libvirt.
 ONE_FILE_SYSTEM = os.environ.get("TEST_FILE_SYSTEMS") == "one"
@@ -165,6 +168,11 @@ def limit_project(device, ident, size):
                          data) == 0, os.strerror(ctypes.get_errno())
 
 
+def nfs_server(program, *words):
+    """Run a program of the NFS server that scripts/with-guest fetches."""
+    run(f"{NFS_SERVER}/{program}", *words)
+
+
 class NfsHome:
     """A server in this very machine, and its directory mounted."""
 
@@ -177,14 +185,17 @@ class NfsHome:
         os.makedirs(self.served + self.EXPORT)
         run("modprobe", "nfsd")
         run("mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd", check=False)
-        run("exportfs", "-i", "-o", "rw,no_root_squash,no_subtree_check,"
-            "crossmnt,fsid=0", "*:" + self.served)
+        for table in ("etab", "rmtab"):    # as its package makes them
+            with open("/var/lib/nfs/" + table, "a", encoding="ascii"):
+                pass
+        nfs_server("exportfs", "-i", "-o", "rw,no_root_squash,"
+                   "no_subtree_check,crossmnt,fsid=0", "*:" + self.served)
         # Nobody has locks from before the server was started.
         for name in ("nfsv4gracetime", "nfsv4leasetime"):
             with open("/proc/fs/nfsd/" + name, "w", encoding="ascii") as file:
                 file.write("10")
         self.serve()
-        run("rpc.mountd", "-N", "3")
+        nfs_server("rpc.mountd", "-N", "3")
         self.path = os.path.join(workspace.path, "nfs-client")
         os.makedirs(self.path)
         run("mount", "-t", "nfs", "-o", "vers=4.2",
@@ -194,7 +205,7 @@ class NfsHome:
     @staticmethod
     def serve(threads=2):
         """Answer, with so many threads; with none, as if switched off."""
-        run("rpc.nfsd", "-N", "3", str(threads))
+        nfs_server("rpc.nfsd", "-N", "3", str(threads))
 
     def has(self, feature):
         return feature in self.features
@@ -208,5 +219,5 @@ class NfsHome:
     def close(self):
         run("umount", self.path)
         self.serve(0)
-        run("exportfs", "-ua")
+        nfs_server("exportfs", "-ua")
         self.workspace.umount(self.served)
