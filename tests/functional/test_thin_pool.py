@@ -494,3 +494,14 @@ def test_hole_ends_where_the_upload_does(pool):
     stream.sendHole(3 * MIB)
     stream.finish()
     assert pool.read("a") == bytes(MIB) + pattern("one", 4 * MIB)[MIB:]
+
+
+def test_upload_of_any_length_makes_holes(pool, tmp_path):
+    """A length of -1 is to virsh all that there is."""
+    pool.create("a", 4 * MIB, content="one")
+    image = tmp_path / "image"
+    image.write_bytes(pattern("two", MIB))
+    os.truncate(image, 4 * MIB)
+    pool.daemon.virsh("vol-upload", "--pool", pool.name, "a", str(image),
+                      "--sparse", "--length", "-1")
+    assert pool.read("a") == pattern("two", MIB) + bytes(3 * MIB)

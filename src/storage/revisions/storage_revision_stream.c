@@ -378,7 +378,8 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
     upload->volume = g_strdup(name->volume);
     upload->events = virObjectRef(events);
     upload->position = offset;
-    upload->end = length > 0 ? offset + length : 0;
+    /* virsh sends the largest number for -1, all that there is */
+    upload->end = length > 0 && length <= LLONG_MAX && offset <= LLONG_MAX - length ? offset + length : 0;
     memcpy(upload->pool, op.ctx->uuid, VIR_UUID_BUFLEN);
 
     virStorageRevOperationUnlock(&op);
