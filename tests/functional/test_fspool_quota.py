@@ -3,7 +3,7 @@
 
 import os
 import subprocess
-
+import time
 
 import libvirt
 import pytest
@@ -124,6 +124,12 @@ def moved_out(pool):
     return pool.refresh()
 
 
+def settle(pool):
+    """From then on a refresh does not read again what has not changed."""
+    time.sleep(3)
+    pool.refresh()
+
+
 def is_limited(pool, name):
     """Whether the limit is still the kernel's, and nothing gets past it."""
     pool.refresh()
@@ -131,6 +137,24 @@ def is_limited(pool, name):
     done = write_until_full(path, 2 * LIMIT)
     os.unlink(path)
     return pool.size(name) == LIMIT and done <= LIMIT + SLACK
+
+
+@pytest.mark.needs("project")
+def test_folder_that_moves_out_of_a_settled_item(fspool):
+    """What moves from deep in it changes nothing that a refresh looks at."""
+    fspool.create("a", LIMIT)
+    os.makedirs(fspool.device("a") + "/deep/inner")
+    settle(fspool)
+    os.rename(fspool.device("a") + "/deep/inner", fspool.path + "/moved")
+    fspool.refresh()
+    for name in ("a", "moved"):
+        with fspool.refuses(INVALID, match="clone"):
+            fspool.vol(name).resize(2 * LIMIT, 0)
+    settle(fspool)
+    os.rmdir(fspool.path + "/moved")
+    fspool.refresh()
+    fspool.vol("a").resize(2 * LIMIT, 0)
+    assert fspool.size("a") == 2 * LIMIT
 
 
 @pytest.mark.needs("project")

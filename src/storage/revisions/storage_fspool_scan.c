@@ -266,39 +266,80 @@ virStorageFspoolScanRevisions(virStorageFspoolPool *pool,
 }
 
 
-/* Finds out who else has the project of a tree: a directory that was moved out of an item keeps it. What changes the
- * limit of one would change that of the other, too. @owners: quota id → virStorageRevState */
+/* Who has which project: a directory that was moved out of an item keeps it, and what changes the limit of one would
+ * change that of the other, too. */
+typedef struct _virStorageFspoolShares virStorageFspoolShares;
+struct _virStorageFspoolShares {
+    virStorageFspoolPool *pool;
+    GHashTable *owners; /* quota id → the first virStorageRevState that has it */
+    GHashTable *shared; /* quota ids that others have as well */
+};
+
+typedef void (*virStorageFspoolShareFunc)(virStorageFspoolShares *shares, virStorageRevState *state);
+
+
 static void
-virStorageFspoolScanShare(virStorageFspoolPool *pool,
-                          GHashTable *owners,
+virStorageFspoolShareFind(virStorageFspoolShares *shares,
                           virStorageRevState *state)
 {
     virStorageRevState *other;
 
-    state->quotaShared = false;
     if (state->quotaId == 0)
         return;
-    if (!(other = g_hash_table_lookup(owners, &state->quotaId))) {
-        g_hash_table_insert(owners, &state->quotaId, state);
+    if (!(other = g_hash_table_lookup(shares->owners, &state->quotaId))) {
+        g_hash_table_insert(shares->owners, &state->quotaId, state);
         return;
     }
-    state->quotaShared = other->quotaShared = true;
+    g_hash_table_add(shares->shared, &state->quotaId);
     VIR_WARN("'%s' and '%s' in pool '%s' have the same project, and so one limit for both: clone one, and delete it",
-             other->file, state->file, pool->ctx->poolName);
+             other->file, state->file, shares->pool->ctx->poolName);
+}
+
+
+/* Who shares a project now, or does no more, is another tree to the pool, though nothing in it has changed. */
+static void
+virStorageFspoolShareMark(virStorageFspoolShares *shares,
+                          virStorageRevState *state)
+{
+    bool shared = g_hash_table_contains(shares->shared, &state->quotaId);
+
+    if (shared != state->quotaShared)
+        state->reused = false;
+    state->quotaShared = shared;
+}
+
+
+static void
+virStorageFspoolSharesVisit(virStorageFspoolShares *shares,
+                            GHashTable *families,
+                            virStorageFspoolShareFunc func)
+{
+    GHashTableIter iter;
+    void *value;
+    size_t i;
+
+    g_hash_table_iter_init(&iter, families);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        virStorageRevFamily *family = value;
+
+        if (family->head)
+            func(shares, family->head);
+        for (i = 0; i < family->revisions->len; i++)
+            func(shares, g_ptr_array_index(family->revisions, i));
+    }
 }
 
 
 static void
 virStorageFspoolScanShares(virStorageFspoolPool *pool,
-                           GHashTable *owners,
-                           virStorageRevFamily *family)
+                           virStorageFspoolScan *scan)
 {
-    size_t i;
+    g_autoptr(GHashTable) owners = g_hash_table_new(g_int64_hash, g_int64_equal);
+    g_autoptr(GHashTable) shared = g_hash_table_new(g_int64_hash, g_int64_equal);
+    virStorageFspoolShares shares = { pool, owners, shared };
 
-    if (family->head)
-        virStorageFspoolScanShare(pool, owners, family->head);
-    for (i = 0; i < family->revisions->len; i++)
-        virStorageFspoolScanShare(pool, owners, g_ptr_array_index(family->revisions, i));
+    virStorageFspoolSharesVisit(&shares, scan->families, virStorageFspoolShareFind);
+    virStorageFspoolSharesVisit(&shares, scan->families, virStorageFspoolShareMark);
 }
 
 
@@ -306,7 +347,6 @@ static void
 virStorageFspoolScanSort(virStorageFspoolPool *pool,
                          virStorageFspoolScan *scan)
 {
-    g_autoptr(GHashTable) owners = g_hash_table_new(g_int64_hash, g_int64_equal);
     GHashTableIter iter;
     void *family;
 
@@ -314,9 +354,9 @@ virStorageFspoolScanSort(virStorageFspoolPool *pool,
     while (g_hash_table_iter_next(&iter, NULL, &family)) {
         virStorageRevFamilySort(family);
         virStorageFspoolScanTimes(family);
-        virStorageFspoolScanShares(pool, owners, family);
         virStorageRevFamilyWarnForgotten(family, pool->ctx->poolName);
     }
+    virStorageFspoolScanShares(pool, scan);
 }
 
 
