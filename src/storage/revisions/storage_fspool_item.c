@@ -330,6 +330,10 @@ virStorageFspoolItemSqueezeMeta(virStorageFspoolPool *pool,
         virReportSystemError(errno, _("cannot read the limits of volume '%1$s'"), name);
         return -1;
     }
+    if (record.spaceMax == 0) { /* it is not its own limit that is in the way */
+        virReportSystemError(EDQUOT, _("cannot write the metadata of volume '%1$s'"), name);
+        return -1;
+    }
     limits = (virStorageFspoolLimits) { record.spaceMax, record.filesMax };
     more.space = MAX(record.spaceMax, record.spaceUsed) + META_ROOM;
     more.files = record.filesMax;

@@ -383,7 +383,7 @@ virStorageRevResizeRun(virStorageRevOperation *op,
         return -1;
 
     if (target == state->capacity && !(flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE))
-        return 0;
+        return virStorageRevOperationEnd(op, 0);
 
     if (flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE &&
         target > state->allocation &&

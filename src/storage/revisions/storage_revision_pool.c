@@ -385,10 +385,12 @@ virStorageRevDefRemove(virStoragePoolObj *obj,
 
     virStorageRevDefUnlist(obj, def);
     /* Operations skip and refuse what is in use; but a copy into another pool may have begun since they looked. */
-    if (def->in_use > 0)
+    if (def->in_use > 0) {
         g_hash_table_add(virStorageRevPoolTable(obj)->held, g_steal_pointer(&name));
-    else
+    } else {
+        g_hash_table_remove(virStorageRevPoolTable(obj)->held, name);
         virStoragePoolObjRemoveVol(obj, def);
+    }
 }
 
 
