@@ -501,7 +501,7 @@ ONCE = {
         "test_clone.py": """
             test_vol_clone_works_on_everything_listed test_copy_shows_progress""",
         "test_concurrency.py": """
-            test_copies_in_opposite_directions
+            test_copies_in_opposite_directions test_copies_of_one_volume
             test_twenty_clients_clone_one_volume test_one_start_wins
             test_create_of_one_name test_siblings_with_a_common_prefix
             test_no_asynchronous_jobs_for_short_operations

@@ -366,6 +366,21 @@ def test_short_operations_during_a_long_copy(pool, elsewhere, daemon):
     assert errors == [] and during == set(SHORT)
 
 
+def test_copies_of_one_volume(pool, elsewhere, daemon):
+    """Section 3: who reads a volume keeps nobody else from reading it."""
+    pool.create("a", content="one")
+
+    def work(conn, number):
+        there = conn.storagePoolLookupByName(elsewhere.name)
+        source = conn.storagePoolLookupByName(
+            pool.name).storageVolLookupByName("a")
+        for turn in range(pool.few(40)):
+            there.createXMLFrom(volume_xml(f"c{number}-{turn}"), source,
+                                0).delete(0)
+
+    assert many(daemon, pool.few(8), work) == []
+
+
 def test_copies_in_opposite_directions(pool, elsewhere, daemon):
     """Section 9: nobody waits for two pools in two orders."""
     both = (pool, elsewhere)
