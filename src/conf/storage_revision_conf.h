@@ -127,6 +127,12 @@ typedef enum {
 
 VIR_ENUM_DECL(virStorageRevUse);
 
+static inline bool
+virStorageRevUseHasMemory(virStorageRevUse use)
+{
+    return use == VIR_STORAGE_REV_USE_SAVED || use == VIR_STORAGE_REV_USE_RESUMED;
+}
+
 /* Use of a thin pool, in bytes; output only. */
 typedef struct _virStorageRevThinUse virStorageRevThinUse;
 struct _virStorageRevThinUse {

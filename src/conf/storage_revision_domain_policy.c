@@ -28,7 +28,7 @@ virStorageRevPrepareDecide(const virStorageRevDomainLive *live)
     if (live->use != VIR_STORAGE_REV_USE_NONE) {
         if (!live->owned)
             return VIR_STORAGE_REV_PREPARE_REFUSE;
-        if (live->use == VIR_STORAGE_REV_USE_SAVED || live->use == VIR_STORAGE_REV_USE_RESUMED)
+        if (virStorageRevUseHasMemory(live->use))
             return VIR_STORAGE_REV_PREPARE_RESUME;
     }
     return live->saveOnStop ? VIR_STORAGE_REV_PREPARE_CONTINUE : VIR_STORAGE_REV_PREPARE_REPLACE;

@@ -169,7 +169,6 @@ virStorageRevCreate(virStoragePoolObj *obj,
     g_auto(virStorageRevOperation) op = { 0 };
     g_auto(virStorageRevName) name = { 0 };
     virStorageRevTemplate template = { 0 };
-    bool slow;
     int ret = -1;
 
     if (virStorageRevNameParse(def->name, &name) < 0)
@@ -190,11 +189,10 @@ virStorageRevCreate(virStoragePoolObj *obj,
     if ((flags & VIR_STORAGE_VOL_CREATE_VALIDATE) && virStorageRevCreateCheckChain(obj, def) < 0)
         return -1;
 
-    if (virStorageRevCreateTemplate(obj, def, &template) == 0) {
-        slow = template.found && virStorageRevPoolCopies(obj);
-        if (virStorageRevOperationBegin(&op, obj, name.volume, template.name.volume, slow) == 0)
-            ret = virStorageRevCreateRun(&op, &template, def, flags);
-    }
+    if (virStorageRevCreateTemplate(obj, def, &template) == 0 &&
+        virStorageRevOperationBegin(&op, obj, name.volume, template.name.volume,
+                                    template.found && virStorageRevPoolCopies(obj)) == 0)
+        ret = virStorageRevCreateRun(&op, &template, def, flags);
 
     virStorageRevNameClear(&template.name);
     return ret;

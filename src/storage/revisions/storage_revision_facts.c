@@ -224,7 +224,7 @@ virStorageRevFactsLiveIsOfEarlierBoot(virStorageRevFamily *family)
         !virStorageRevMetaIsOf(live, family->volume) ||
         live->boot == 0 || live->boot == virStorageRevMetaBoot())
         return false;
-    return !live->staged && live->use != VIR_STORAGE_REV_USE_SAVED && live->use != VIR_STORAGE_REV_USE_RESUMED;
+    return !live->staged && !virStorageRevUseHasMemory(live->use);
 }
 
 
