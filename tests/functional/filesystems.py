@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import tempfile
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
 MIB = 1 << 20
 
 MKFS = {

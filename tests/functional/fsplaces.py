@@ -7,13 +7,12 @@ import fcntl
 import os
 import struct
 
-from filesystems import MIB, run
+from filesystems import MIB, TOP, run
 from fstrees import LIBC
 from pools import wait_for
 
-NFS_SERVER = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__)))), "subprojects", "guest", "nfs-server", "usr",
-    "sbin")
+NFS_SERVER = os.path.join(TOP, "subprojects", "guest", "nfs-server", "usr",
+                          "sbin")
 IN_GUEST = bool(os.environ.get("GUEST_DISKS"))
 # For a run that is about something else, as another version of libvirt.
 ONE_FILE_SYSTEM = os.environ.get("TEST_FILE_SYSTEMS") == "one"

@@ -12,11 +12,9 @@ import shutil
 import subprocess
 
 from domains import wait_until_connected
-from filesystems import run
+from filesystems import TOP, run
 from pools import wait_for
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
 KERNEL = os.path.join(TOP, "subprojects", "guest", "kernel")
 # For what is plugged in while it runs.
 PORTS = ("<controller type='pci' index='0' model='pcie-root'/>"

@@ -39,57 +39,61 @@ def killed(rig, pool, step, run):
     return True
 
 
+def at_each(rig, steps, scene):
+    """Play a scene for each step on a file system of its own, until it returns
+    that there is no such step."""
+    done = 0
+    for step in steps:
+        if not scene(rig.load(rig.blank), step):
+            break
+        done += 1
+    rig.unload()
+    assert done > 0, "no steps were seen"
+
+
 @pytest.mark.parametrize("rig", ["xfs"], indirect=True)
 def test_daemon_killed_while_a_domain_ends(rig, steps, domain):
     """What it wrote is committed by the next daemon, or the domain finds it
     when it starts again."""
-    done = 0
-    for step in steps:
-        pool = rig.load(rig.blank)
+    def scene(pool, step):
         pool.create("a", content="one")
         vm = domain(pool, "a").start()
         pool.write("a@live", pattern("two"))
         if not killed(rig, pool, step, vm.stop):
-            break
+            return False
         wait_for(lambda: not vm.runs(), 20, "the domain is over")
         assert pool.holds("a@live" if pool.dirty("a") else "a", "two")
         vm.start().stop()
         assert pool.holds("a", "two") and not pool.dirty("a")
         assert pool.holds(f"a@{pool.revisions('a')[0]}", "one")
         assert pool.files.at_rest() == []
-        done += 1
-    rig.unload()
-    assert done > 0, "no steps were seen"
+        return True
+    at_each(rig, steps, scene)
 
 
 @pytest.mark.parametrize("rig", ["xfs"], indirect=True)
 def test_daemon_killed_while_a_domain_is_saved(rig, steps, domain):
     """What its memory goes with is there as long as the memory is."""
-    done = 0
-    for step in steps:
-        pool = rig.load(rig.blank)
+    def scene(pool, step):
         pool.create("base", content="one")
         pool.create("a", None, lifecycle=snapshot_of("base"))
         vm = domain(pool, "a").define()
         vm.virt().create()
         pool.write("a@live", pattern("two"))
         if not killed(rig, pool, step, vm.virt().managedSave):
-            break
+            return False
         if not vm.runs() and vm.virt().hasManagedSaveImage():
             vm.virt().create()
             assert pool.holds("a@live", "two")
         vm.drop()
-        done += 1
-    rig.unload()
-    assert done > 0, "no steps were seen"
+        return True
+    at_each(rig, steps, scene)
 
 
 @pytest.mark.parametrize("rig", ["xfs"], indirect=True)
 def test_daemon_killed_while_live_copies_are_made(rig, steps, domain):
     """The next start goes on with what was there, and makes the rest."""
-    done = 0
-    for step in steps:
-        pool = rig.load(rig.blank)
+    def scene(pool, step):
         pool.create("a", content="a")
         pool.create("b", content="b")
         pool.start("b")
@@ -97,7 +101,7 @@ def test_daemon_killed_while_live_copies_are_made(rig, steps, domain):
         vm = domain(pool, "a", "b")
         if not killed(rig, pool, step, vm.try_to_start):
             vm.stop()
-            break
+            return False
         if not vm.runs():
             assert pool.holds("b@live" if pool.dirty("b") else "b", "before")
             vm.start()
@@ -105,6 +109,5 @@ def test_daemon_killed_while_live_copies_are_made(rig, steps, domain):
         assert pool.holds("a", "a") and pool.holds("b", "before")
         assert not pool.dirty("a") and not pool.dirty("b")
         assert pool.files.at_rest() == []
-        done += 1
-    rig.unload()
-    assert done > 0, "no steps were seen"
+        return True
+    at_each(rig, steps, scene)

@@ -7,15 +7,13 @@ import sys
 
 import pytest
 
+from filesystems import TOP
 from pools import MIB, pattern
-
-EXAMPLES = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__)))), "examples")
 
 
 def example(name, *words, check=True):
     """Run one; its output."""
-    done = subprocess.run([sys.executable, f"{EXAMPLES}/{name}", *words],
+    done = subprocess.run([sys.executable, f"{TOP}/examples/{name}", *words],
                           capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done

@@ -13,13 +13,11 @@ import subprocess
 import pytest
 
 from domains import disk_on, domains, emulator_of
-from filesystems import run
+from filesystems import TOP, run
 from fstrees import fill_fully, listing
 from operations import BY_NAME, NAMES, SPECIAL
 from pools import pattern, refused, usually, wait_for
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
 PROFILES = "/etc/apparmor.d"
 # They take all ways to the kernel that there are.
 USUAL = ("commit-prune", "copy-between-pools", "delete-pinned", "grow-in-place",

@@ -11,10 +11,8 @@ import libvirt
 import pytest
 
 from domains import Domain, disk_on
+from filesystems import TOP
 from pools import pattern, refused, wait_for
-
-WITH_LIBVIRTD = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__)))), "scripts", "with-libvirtd")
 
 pytestmark = pytest.mark.usually_once
 
@@ -23,7 +21,7 @@ pytestmark = pytest.mark.usually_once
 def other():
     """A connection to another host's daemon; the host is this one as well."""
     with subprocess.Popen(
-            [WITH_LIBVIRTD, "--build", os.environ["LIBVIRTD_BUILD"], "sh", "-c",
+            [f"{TOP}/scripts/with-libvirtd", "--build", os.environ["LIBVIRTD_BUILD"], "sh", "-c",
              "echo $LIBVIRT_DEFAULT_URI; echo $LIBVIRTD_LOG; cat"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         conn = libvirt.open(process.stdout.readline().strip())

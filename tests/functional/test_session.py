@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from filesystems import TOP
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.dirname(os.path.dirname(HERE))
 
 
 @pytest.mark.parametrize("what", ["cycle", "attributes", "owner", "forbidden",

@@ -8,11 +8,10 @@ import textwrap
 
 import pytest
 
+from filesystems import TOP
 from pools import pattern, usually
 from volumegroup import lvm
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
 DOCUMENT = os.path.join(TOP, "docs", "HOWTO-ADOPT-QUBES.md")
 VM = "vm-work-private"
 
