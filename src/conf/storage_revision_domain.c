@@ -11,10 +11,9 @@
 #include "storage_revision_domain.h"
 
 #include "datatypes.h"
-#include "driver.h"
 #include "storage_revision_conf.h"
+#include "storage_revision_domain_live.h"
 #include "storage_revision_domain_policy.h"
-#include "viralloc.h"
 #include "virerror.h"
 #include "virhook.h"
 #include "viridentity.h"
@@ -36,325 +35,6 @@ VIR_LOG_INIT("conf.storage_revision_domain");
  * Who owns a live copy, and how far the start of that domain has come, is in the live copy's own metadata: it is as old as
  * the copy, and survives both daemons.
  */
-
-#define LIVE "@live"
-
-/* The images that a domain writes to, and those that others lie on. A transient disk's lies below an overlay that the
- * hypervisor driver makes, and names so, and removes in the end. */
-#define TRANSIENT "transient and contains(source/@file, '.TRANSIENT-')"
-#define TOP "./devices/disk[not(readonly) and not(" TRANSIENT ")]/source|" \
-    "./devices/disk[" TRANSIENT "]/backingStore/source|" \
-    "./devices/filesystem[not(readonly)]/source"
-#define BELOW "./devices/disk[not(" TRANSIENT ")]//backingStore/source"
-
-/* A live copy, which may not be there, that a disk or file system of a domain is. */
-typedef struct _virStorageRevDomainDisk virStorageRevDomainDisk;
-struct _virStorageRevDomainDisk {
-    virStoragePoolPtr pool;
-    char *volume; /* without LIVE */
-};
-
-typedef struct _virStorageRevDomain virStorageRevDomain;
-struct _virStorageRevDomain {
-    virConnectPtr conn; /* NULL until it is needed: most domains have nothing to do with it */
-    char *name;
-    char *uuid;
-    GArray *disks; /* virStorageRevDomainDisk */
-};
-
-
-static void
-virStorageRevDomainDiskClear(void *opaque)
-{
-    virStorageRevDomainDisk *disk = opaque;
-
-    g_clear_pointer(&disk->pool, virObjectUnref);
-    VIR_FREE(disk->volume);
-}
-
-
-static void
-virStorageRevDomainFree(virStorageRevDomain *domain)
-{
-    g_clear_pointer(&domain->disks, g_array_unref);
-    virObjectUnref(domain->conn);
-    g_free(domain->name);
-    g_free(domain->uuid);
-    g_free(domain);
-}
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageRevDomain, virStorageRevDomainFree);
-
-
-/* The document of a pool or volume; NULL with an error. */
-static xmlDocPtr
-virStorageRevDomainParse(char *text,
-                         const char *what,
-                         xmlXPathContextPtr *ctxt)
-{
-    g_autofree char *owned = text;
-
-    return owned ? virXMLParseStringCtxt(owned, what, ctxt) : NULL;
-}
-
-
-/* Has the pool live copies? -1 with an error. */
-static int
-virStorageRevDomainPoolHasLive(virStoragePoolPtr pool)
-{
-    g_autoptr(xmlDoc) doc = NULL;
-    g_autoptr(xmlXPathContext) ctxt = NULL;
-    g_autofree char *type = NULL;
-    int number;
-
-    if (!(doc = virStorageRevDomainParse(virStoragePoolGetXMLDesc(pool, 0), _("(storage_pool_definition)"), &ctxt)))
-        return -1;
-
-    type = virXPathString("string(./@type)", ctxt);
-    number = virStoragePoolTypeFromString(type);
-    return virStorageRevPoolTypeIs(number) && number != VIR_STORAGE_POOL_FSPOOL;
-}
-
-
-/* Takes over @pool, and copies @len characters of @volume. */
-static void
-virStorageRevDomainAdd(virStorageRevDomain *domain,
-                       virStoragePoolPtr pool,
-                       const char *volume,
-                       size_t len)
-{
-    virStorageRevDomainDisk disk = { pool, g_strndup(volume, len) };
-    size_t i;
-
-    for (i = 0; i < domain->disks->len; i++) {
-        const virStorageRevDomainDisk *other = &g_array_index(domain->disks, virStorageRevDomainDisk, i);
-
-        if (STREQ(other->volume, disk.volume) && STREQ(other->pool->name, pool->name)) {
-            virStorageRevDomainDiskClear(&disk);
-            return;
-        }
-    }
-    g_array_append_val(domain->disks, disk);
-}
-
-
-static int
-virStorageRevDomainConnect(virStorageRevDomain *domain)
-{
-    if (!domain->conn)
-        domain->conn = virGetConnectStorage();
-    return domain->conn ? 0 : -1;
-}
-
-
-static int
-virStorageRevDomainAddByName(virStorageRevDomain *domain,
-                             const char *poolName,
-                             const char *name)
-{
-    g_autoptr(virStoragePool) pool = NULL;
-    int rc;
-
-    if (!g_str_has_suffix(name, LIVE))
-        return 0;
-    if (virStorageRevDomainConnect(domain) < 0 ||
-        !(pool = virStoragePoolLookupByName(domain->conn, poolName)) ||
-        (rc = virStorageRevDomainPoolHasLive(pool)) < 0)
-        return -1;
-    if (rc > 0)
-        virStorageRevDomainAdd(domain, g_steal_pointer(&pool), name, strlen(name) - strlen(LIVE));
-    return 0;
-}
-
-
-/* The path of the head whose live copy has, or would have, this path; NULL for other paths. */
-static char *
-virStorageRevDomainHeadPath(const char *path)
-{
-    if (g_str_has_suffix(path, "-dirty.img"))
-        return g_strdup_printf("%.*s.img", (int) (strlen(path) - strlen("-dirty.img")), path);
-    if (STRPREFIX(path, "/dev/") && g_str_has_suffix(path, "-snap"))
-        return g_strndup(path, strlen(path) - strlen("-snap"));
-    return NULL;
-}
-
-
-/* Many paths look like that of a live copy: where the storage driver has nothing to say of one, it is not ours. */
-static int
-virStorageRevDomainAddByPath(virStorageRevDomain *domain,
-                             const char *path)
-{
-    g_autofree char *headPath = virStorageRevDomainHeadPath(path);
-    g_autoptr(virStorageVol) head = NULL;
-    g_autoptr(virStoragePool) pool = NULL;
-    int rc = 0;
-
-    if (!headPath)
-        return 0;
-    if (virStorageRevDomainConnect(domain) < 0) {
-        VIR_WARN("whether '%s' is a live copy is not known: %s", path, virGetLastErrorMessage());
-    } else if ((head = virStorageVolLookupByPath(domain->conn, headPath)) && !strchr(head->name, '@')) {
-        if (!(pool = virStoragePoolLookupByVolume(head)) || (rc = virStorageRevDomainPoolHasLive(pool)) < 0)
-            rc = virGetLastErrorCode() == VIR_ERR_ACCESS_DENIED ? 0 : -1;
-    }
-
-    if (rc > 0)
-        virStorageRevDomainAdd(domain, g_steal_pointer(&pool), head->name, strlen(head->name));
-    else if (rc == 0)
-        virResetLastError();
-    return MIN(rc, 0);
-}
-
-
-static int
-virStorageRevDomainAddSource(virStorageRevDomain *domain,
-                             xmlNodePtr source)
-{
-    const char *places[] = { "file", "dev", "dir" };
-    g_autofree char *pool = virXMLPropString(source, "pool");
-    g_autofree char *volume = virXMLPropString(source, "volume");
-    size_t i;
-
-    if (pool && volume)
-        return virStorageRevDomainAddByName(domain, pool, volume);
-
-    for (i = 0; i < G_N_ELEMENTS(places); i++) {
-        g_autofree char *path = virXMLPropString(source, places[i]);
-
-        if (path && virStorageRevDomainAddByPath(domain, path) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-
-/* A domain with those of its images that @xpath finds and that are live copies, or NULL with an error. Of one that ends,
- * those that can be found have to do. */
-static virStorageRevDomain *
-virStorageRevDomainNew(const char *xml,
-                       const char *xpath,
-                       bool all)
-{
-    g_autoptr(virStorageRevDomain) domain = g_new0(virStorageRevDomain, 1);
-    g_autoptr(xmlDoc) doc = NULL;
-    g_autoptr(xmlXPathContext) ctxt = NULL;
-    g_autofree xmlNodePtr *sources = NULL;
-    size_t i;
-    int n;
-
-    domain->disks = g_array_new(false, false, sizeof(virStorageRevDomainDisk));
-    g_array_set_clear_func(domain->disks, virStorageRevDomainDiskClear);
-
-    if (!(doc = virXMLParseStringCtxt(xml, _("(domain_definition)"), &ctxt)) ||
-        (n = virXPathNodeSet(xpath, ctxt, &sources)) < 0)
-        return NULL;
-    domain->name = virXPathString("string(./name)", ctxt);
-    domain->uuid = virXPathString("string(./uuid)", ctxt);
-
-    for (i = 0; i < n; i++) {
-        if (virStorageRevDomainAddSource(domain, sources[i]) == 0)
-            continue;
-        if (all)
-            return NULL;
-        VIR_WARN("a live copy stays as domain '%s' left it: %s", domain->name, virGetLastErrorMessage());
-        virResetLastError();
-    }
-    return g_steal_pointer(&domain);
-}
-
-
-/* The volume or its live copy; NULL without an error where there is none, which @missing tells from a failure. */
-static virStorageVolPtr
-virStorageRevDomainLookup(const virStorageRevDomainDisk *disk,
-                          bool live,
-                          bool *missing)
-{
-    g_autofree char *name = g_strconcat(disk->volume, live ? LIVE : "", NULL);
-    virStorageVolPtr vol = virStorageVolLookupByName(disk->pool, name);
-
-    *missing = !vol && virGetLastErrorCode() == VIR_ERR_NO_STORAGE_VOL;
-    if (*missing)
-        virResetLastError();
-    return vol;
-}
-
-
-static int
-virStorageRevDomainReadUse(virStorageRevDomain *domain,
-                           virStorageVolPtr vol,
-                           virStorageRevDomainLive *live)
-{
-    g_autoptr(xmlDoc) doc = NULL;
-    g_autoptr(xmlXPathContext) ctxt = NULL;
-    g_autofree char *uuid = NULL;
-    g_autofree char *use = NULL;
-
-    if (!(doc = virStorageRevDomainParse(virStorageVolGetXMLDesc(vol, 0), _("(storage_volume_definition)"), &ctxt)))
-        return -1;
-
-    live->exists = true;
-    uuid = virXPathString("string(./domain/@uuid)", ctxt);
-    use = virXPathString("string(./domain/@use)", ctxt);
-    live->owned = STREQ_NULLABLE(uuid, domain->uuid);
-    live->use = use ? virStorageRevUseTypeFromString(use) : VIR_STORAGE_REV_USE_NONE;
-    return 0;
-}
-
-
-static int
-virStorageRevDomainReadLifecycle(virStorageVolPtr vol,
-                                 virStorageRevDomainLive *live)
-{
-    g_autoptr(xmlDoc) doc = NULL;
-    g_autoptr(xmlXPathContext) ctxt = NULL;
-    g_autofree char *onCrash = NULL;
-
-    if (!(doc = virStorageRevDomainParse(virStorageVolGetXMLDesc(vol, 0), _("(storage_volume_definition)"), &ctxt)))
-        return -1;
-
-    live->hasHead = true;
-    live->saveOnStop = virXPathBoolean("boolean(./lifecycle/@saveOnStop = 'yes')", ctxt) > 0;
-    onCrash = virXPathString("string(./lifecycle/@onCrash)", ctxt);
-    live->onCrash = onCrash ? virStorageRevOnCrashTypeFromString(onCrash) : VIR_STORAGE_REV_ON_CRASH_COMMIT;
-    return 0;
-}
-
-
-/* Whose the live copy is, with which @vol is filled, if there is one. */
-static int
-virStorageRevDomainReadLive(virStorageRevDomain *domain,
-                            const virStorageRevDomainDisk *disk,
-                            virStorageRevDomainLive *live,
-                            virStorageVolPtr *vol)
-{
-    bool missing;
-
-    *live = (virStorageRevDomainLive) { .saveOnStop = true }; /* of what has no head */
-
-    *vol = virStorageRevDomainLookup(disk, true, &missing);
-    return (*vol ? virStorageRevDomainReadUse(domain, *vol, live) < 0 : !missing) ? -1 : 0;
-}
-
-
-/* As virStorageRevDomainReadLive, and what its volume wants for it. */
-static int
-virStorageRevDomainRead(virStorageRevDomain *domain,
-                        const virStorageRevDomainDisk *disk,
-                        virStorageRevDomainLive *live,
-                        virStorageVolPtr *vol)
-{
-    g_autoptr(virStorageVol) head = NULL;
-    bool missing;
-
-    if (virStorageRevDomainReadLive(domain, disk, live, vol) < 0)
-        return -1;
-
-    head = virStorageRevDomainLookup(disk, false, &missing);
-    if (head ? virStorageRevDomainReadLifecycle(head, live) < 0 : !missing)
-        return -1;
-    return 0;
-}
-
 
 /* Creates what @suffix, after the volume's name, names from @from. @mark is the element that says whose it is, or "". */
 static int
@@ -388,7 +68,7 @@ virStorageRevDomainMark(virStorageRevDomain *domain,
         mark = g_strdup("<domain/>");
     else
         mark = g_strdup_printf("<domain uuid='%s' use='%s'/>", domain->uuid, virStorageRevUseTypeToString(use));
-    return virStorageRevDomainCreate(disk, LIVE, from, mark);
+    return virStorageRevDomainCreate(disk, VIR_STORAGE_REV_LIVE, from, mark);
 }
 
 
@@ -413,6 +93,8 @@ virStorageRevDomainPrepareDisk(virStorageRevDomain *domain,
         return -1;
 
     switch (virStorageRevPrepareDecide(&live)) {
+    case VIR_STORAGE_REV_PREPARE_LEAVE:
+        break;
     case VIR_STORAGE_REV_PREPARE_REPLACE:
         /* claimed first: what another domain makes meanwhile is not removed */
         if (virStorageRevDomainMark(domain, disk, vol, VIR_STORAGE_REV_USE_CONTINUED) < 0 ||
@@ -500,7 +182,7 @@ virStorageRevDomainReleaseFirst(virStorageRevDomain *domain,
 static void
 virStorageRevDomainKeepBelow(const char *xml)
 {
-    g_autoptr(virStorageRevDomain) domain = virStorageRevDomainNew(xml, BELOW, false);
+    g_autoptr(virStorageRevDomain) domain = virStorageRevDomainNew(xml, VIR_STORAGE_REV_DOMAIN_BELOW, false);
     size_t i;
 
     for (i = 0; domain && i < domain->disks->len; i++) {
@@ -581,7 +263,6 @@ typedef enum {
     VIR_STORAGE_REV_DOMAIN_RELEASE,
 } virStorageRevDomainEvent;
 
-/* Not of Xen's driver, which does not say why a domain has ended: one that is saved must not lose what it goes on with. */
 static const struct {
     int driver;
     int op;
@@ -596,6 +277,10 @@ static const struct {
     { VIR_HOOK_DRIVER_LXC, VIR_HOOK_LXC_OP_STARTED, VIR_STORAGE_REV_DOMAIN_STARTED },
     { VIR_HOOK_DRIVER_LXC, VIR_HOOK_LXC_OP_RECONNECT, VIR_STORAGE_REV_DOMAIN_STARTED },
     { VIR_HOOK_DRIVER_LXC, VIR_HOOK_LXC_OP_RELEASE, VIR_STORAGE_REV_DOMAIN_RELEASE },
+    { VIR_HOOK_DRIVER_LIBXL, VIR_HOOK_LIBXL_OP_PREPARE, VIR_STORAGE_REV_DOMAIN_PREPARE },
+    { VIR_HOOK_DRIVER_LIBXL, VIR_HOOK_LIBXL_OP_STARTED, VIR_STORAGE_REV_DOMAIN_STARTED },
+    { VIR_HOOK_DRIVER_LIBXL, VIR_HOOK_LIBXL_OP_RECONNECT, VIR_STORAGE_REV_DOMAIN_STARTED },
+    { VIR_HOOK_DRIVER_LIBXL, VIR_HOOK_LIBXL_OP_RELEASE, VIR_STORAGE_REV_DOMAIN_RELEASE },
 };
 
 
@@ -614,14 +299,18 @@ virStorageRevDomainEventOf(int driver,
 
 
 static int
-virStorageRevDomainHandle(virStorageRevDomainEvent event,
+virStorageRevDomainHandle(int driver,
+                          virStorageRevDomainEvent event,
                           virDomainShutoffReason reason,
                           const char *xml)
 {
-    g_autoptr(virStorageRevDomain) domain = virStorageRevDomainNew(xml, TOP, event == VIR_STORAGE_REV_DOMAIN_PREPARE);
+    g_autoptr(virStorageRevDomain) domain = virStorageRevDomainNew(xml, VIR_STORAGE_REV_DOMAIN_TOP,
+                                                                   event == VIR_STORAGE_REV_DOMAIN_PREPARE);
 
     if (!domain)
         return -1;
+    /* Qubes OS makes and commits them itself, in pools that may be open here too. */
+    domain->leavesNobodys = driver == VIR_HOOK_DRIVER_LIBXL;
 
     switch (event) {
     case VIR_STORAGE_REV_DOMAIN_PREPARE:
@@ -645,7 +334,8 @@ virStorageRevDomainHandle(virStorageRevDomainEvent event,
 
 /* Brings to its end what was begun, also where nobody is there who asked for it. Nobody can be told of errors. */
 static void
-virStorageRevDomainHandleAsDaemon(virStorageRevDomainEvent event,
+virStorageRevDomainHandleAsDaemon(int driver,
+                                  virStorageRevDomainEvent event,
                                   virDomainShutoffReason reason,
                                   const char *xml)
 {
@@ -653,7 +343,7 @@ virStorageRevDomainHandleAsDaemon(virStorageRevDomainEvent event,
     g_autoptr(virIdentity) system = virIdentityGetSystem();
 
     if (!system || virIdentitySetCurrent(system) < 0 ||
-        virStorageRevDomainHandle(event, reason, xml) < 0) {
+        virStorageRevDomainHandle(driver, event, reason, xml) < 0) {
         VIR_WARN("live copies of a domain are left as they are: %s", virGetLastErrorMessage());
         virResetLastError();
     }
@@ -687,10 +377,10 @@ virStorageRevDomainHook(int driver,
     if (event == VIR_STORAGE_REV_DOMAIN_OTHER || !xml || !strstr(xml, "<source"))
         return 0;
     if (event == VIR_STORAGE_REV_DOMAIN_PREPARE)
-        return extra ? 0 : virStorageRevDomainHandle(event, reason, xml);
+        return extra ? 0 : virStorageRevDomainHandle(driver, event, reason, xml);
 
     if (event == VIR_STORAGE_REV_DOMAIN_RELEASE && extra)
         reason = virDomainShutoffReasonTypeFromString(extra);
-    virStorageRevDomainHandleAsDaemon(event, MAX(reason, 0), xml);
+    virStorageRevDomainHandleAsDaemon(driver, event, MAX(reason, 0), xml);
     return 0;
 }

@@ -24,6 +24,8 @@ virStorageRevPrepareDecide(const virStorageRevDomainLive *live)
 {
     if (!live->exists)
         return VIR_STORAGE_REV_PREPARE_MAKE;
+    if (live->leave)
+        return VIR_STORAGE_REV_PREPARE_LEAVE;
 
     if (live->use != VIR_STORAGE_REV_USE_NONE) {
         if (!live->owned)
@@ -73,7 +75,7 @@ virStorageRevReleaseDecide(const virStorageRevDomainLive *live,
     bool goesOn = reason == VIR_DOMAIN_SHUTOFF_SAVED || reason == VIR_DOMAIN_SHUTOFF_MIGRATED ||
         reason == VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT;
 
-    if (!live->exists || (!live->owned && live->use != VIR_STORAGE_REV_USE_NONE))
+    if (!live->exists || live->leave || (!live->owned && live->use != VIR_STORAGE_REV_USE_NONE))
         return VIR_STORAGE_REV_RELEASE_NOTHING;
     /* with just this copy, in which the snapshot may be; also with one that was plugged in, and is nobody's yet */
     if (goesOn || live->use == VIR_STORAGE_REV_USE_RESUMED)

@@ -17,6 +17,7 @@ struct _virStorageRevDomainLive {
     bool exists;
     virStorageRevUse use; /* by the domain that owns it */
     bool owned;           /* that is the one in question */
+    bool leave;           /* it is nobody's, and another tool may see to it */
 
     /* of its volume */
     bool hasHead;
@@ -26,6 +27,7 @@ struct _virStorageRevDomainLive {
 
 /* What a start does before anything else. */
 typedef enum {
+    VIR_STORAGE_REV_PREPARE_LEAVE,
     VIR_STORAGE_REV_PREPARE_MAKE,
     VIR_STORAGE_REV_PREPARE_CONTINUE,
     VIR_STORAGE_REV_PREPARE_REPLACE,

@@ -42,6 +42,20 @@ testPrepareOfNobodys(void)
 }
 
 
+/* Another tool has made it, and will commit or discard it. */
+static void
+testNobodysThatIsLeft(void)
+{
+    virStorageRevDomainLive live = { .exists = true, .leave = true, .hasHead = true };
+
+    g_assert_cmpint(virStorageRevPrepareDecide(&live), ==, VIR_STORAGE_REV_PREPARE_LEAVE);
+    g_assert_cmpint(virStorageRevReleaseDecide(&live, VIR_DOMAIN_SHUTOFF_DESTROYED), ==,
+                    VIR_STORAGE_REV_RELEASE_NOTHING);
+    g_assert_cmpint(virStorageRevReleaseDecide(&live, VIR_DOMAIN_SHUTOFF_SAVED), ==,
+                    VIR_STORAGE_REV_RELEASE_NOTHING);
+}
+
+
 /* The daemon or the host died: the domain starts again. */
 static void
 testPrepareOfOwn(void)
@@ -213,6 +227,7 @@ main(int argc,
 
     g_test_add_func("/prepare/makes-what-is-not-there", testPrepareMakesWhatIsNotThere);
     g_test_add_func("/prepare/of-nobodys", testPrepareOfNobodys);
+    g_test_add_func("/prepare/nobodys-that-is-left", testNobodysThatIsLeft);
     g_test_add_func("/prepare/of-own", testPrepareOfOwn);
     g_test_add_func("/prepare/of-saved", testPrepareOfSaved);
     g_test_add_func("/others-are-left-alone", testOthersAreLeftAlone);
