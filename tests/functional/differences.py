@@ -85,10 +85,6 @@ REFLINK_ONLY = {
         "test_streams.py": "test_upload_keeps_the_permissions",
         "test_wipe.py": "test_wipe_keeps_permissions",
     },
-    "Nothing tells that a logical volume was written to, and is closed.": {
-        "test_streams.py":
-            "test_finish_is_refused_when_a_machine_wrote_to_the_head",
-    },
     "A snapshot costs the same for any volume: nothing is made ahead.": {
         "test_precache.py": None,
         "test_adoption.py": "test_stale_precache_is_not_used",

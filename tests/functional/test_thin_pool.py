@@ -10,6 +10,7 @@ import pytest
 import thinfill
 from filesystems import run
 from pools import INVALID, MIB, pattern, refused, wait_for
+from streams import begin_download, download, receive, upload
 from thinpool import ThinPool
 from users import opened
 from volumegroup import VolumeGroup, lvm
@@ -494,6 +495,31 @@ def test_hole_ends_where_the_upload_does(pool):
     stream.sendHole(3 * MIB)
     stream.finish()
     assert pool.read("a") == bytes(MIB) + pattern("one", 4 * MIB)[MIB:]
+
+
+def test_finish_is_refused_when_the_heads_device_was_made_anew(pool):
+    """Section 3: nothing tells what was written to a device that is gone."""
+    pool.create("a", content="one")
+    head = pool.files.head("a")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    pool.files.change(head, "-an")
+    pool.files.change(head, "-ay")
+    with refused(INVALID, match="changed"):
+        stream.finish()
+    assert pool.holds("a", "one") and pool.files.at_rest() == []
+
+
+def test_readers_of_an_inactive_head_do_not_disturb_an_upload(pools):
+    """Section 4, activation='live': what a download activates is no change."""
+    pool = pools(activation="live").up()
+    pool.create("a", 4 * MIB)
+    reading = begin_download(pool, "a")
+    stream = upload(pool, "a", pattern("two", 4 * MIB), finish=False)
+    receive(reading)
+    reading.finish()
+    wait_for(lambda: not pool.group.active("a"), what="the end of a download")
+    stream.finish()
+    assert download(pool, "a") == pattern("two", 4 * MIB)
 
 
 def test_upload_of_any_length_makes_holes(pool, tmp_path):

@@ -37,6 +37,7 @@ struct _virStorageRevStaging {
     virStorageRevState *state;
     int fd;
     unsigned long long generation; /* of the head that the upload began with */
+    virStorageThinSight head;      /* of that, no later than the snapshot */
 };
 
 
@@ -99,7 +100,7 @@ virStorageThinStagingMake(virStorageRevStaging *staging,
     if (virStorageThinNameCheckRevision(staging->ctx->vg, family->volume) < 0 ||
         virStorageThinCheckUnwritten(staging->ctx, family->head, family->volume) < 0 ||
         virStorageThinCheckRoom(staging->ctx, family->volume) < 0 ||
-        virStorageThinSync(staging->ctx, family->head->file, family->volume) < 0 ||
+        virStorageThinLook(staging->ctx, family->head->file, family->volume, &staging->head) < 0 ||
         virStorageThinSnapshot(staging->ctx, family->head->file, lv, &meta, NULL, true) < 0)
         return -1;
 
@@ -107,21 +108,6 @@ virStorageThinStagingMake(virStorageRevStaging *staging,
     staging->state->origin = g_strdup(family->head->file);
     staging->fd = virStorageThinOpen(staging->ctx, lv, O_RDWR, family->volume);
     return staging->fd < 0 ? -1 : 0;
-}
-
-
-static virStorageRevContext *
-virStorageThinContextCopy(const virStorageRevContext *ctx)
-{
-    virStorageRevContext *copy = g_new0(virStorageRevContext, 1);
-
-    *copy = *ctx;
-    copy->poolName = g_strdup(ctx->poolName);
-    copy->poolPath = g_strdup(ctx->poolPath);
-    copy->vg = g_strdup(ctx->vg);
-    copy->thinPool = g_strdup(ctx->thinPool);
-    copy->pvs = g_strdupv(ctx->pvs);
-    return copy;
 }
 
 
@@ -134,7 +120,7 @@ virStorageThinStagingBegin(virStorageRevContext *ctx,
     g_autofree char *lv = virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, family->volume, 0, NULL);
 
     staging->fd = -1;
-    staging->ctx = virStorageThinContextCopy(ctx);
+    staging->ctx = virStorageRevContextCopy(ctx);
     staging->volume = g_strdup(family->volume);
     staging->generation = virStorageRevMetaGeneration(&family->head->meta);
 
@@ -158,6 +144,29 @@ virStorageThinStagingFd(virStorageRevStaging *staging)
 }
 
 
+/* Is the head what the upload began with? Whoever wrote to it may have closed it again. */
+static int
+virStorageThinStagingCheckHead(virStorageRevContext *ctx,
+                               virStorageRevFamily *family,
+                               virStorageRevStaging *staging)
+{
+    virStorageThinSight now;
+
+    if (family->head && !family->live &&
+        virStorageRevMetaGeneration(&family->head->meta) == staging->generation) {
+        if (virStorageThinCheckUnwritten(ctx, family->head, family->volume) < 0 ||
+            virStorageThinLook(ctx, family->head->file, family->volume, &now) < 0)
+            return -1;
+        if (!virStorageThinSightDiffers(&staging->head, &now, ctx->headsActive))
+            return 0;
+    }
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("volume '%1$s' has changed since its upload began: upload it again"), staging->volume);
+    return -1;
+}
+
+
 int
 virStorageThinStagingCommit(virStorageRevContext *ctx,
                             virStorageRevFamily *family,
@@ -165,12 +174,6 @@ virStorageThinStagingCommit(virStorageRevContext *ctx,
 {
     g_auto(virStorageRevMeta) content = { 0 };
 
-    if (!family->head || family->live ||
-        virStorageRevMetaGeneration(&family->head->meta) != staging->generation) {
-        virReportError(VIR_ERR_OPERATION_INVALID,
-                       _("volume '%1$s' has changed since its upload began: upload it again"), staging->volume);
-        return -1;
-    }
     if (fsync(staging->fd) < 0) {
         virReportSystemError(errno, _("cannot make volume '%1$s' durable"), staging->volume);
         return -1;
@@ -179,7 +182,7 @@ virStorageThinStagingCommit(virStorageRevContext *ctx,
 
     virStorageRevMetaInit(&content);
     if (virStorageThinCheckUnused(ctx, staging->state, staging->volume) < 0 ||
-        virStorageThinCheckUnwritten(ctx, family->head, family->volume) < 0 ||
+        virStorageThinStagingCheckHead(ctx, family, staging) < 0 ||
         virStorageThinSwitchHead(ctx, family, staging->state, &content) < 0)
         return -1;
 

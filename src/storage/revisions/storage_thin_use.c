@@ -31,7 +31,7 @@ VIR_LOG_INIT("storage.storage_thin_use");
 #define UDEV_PAUSE_MS 20
 
 #define FDINFO_MAX 1024
-#define STAT_MAX 1024
+#define ATTRIBUTE_MAX 1024
 #define COMM_MAX 64
 
 /* No sector is larger. */
@@ -321,23 +321,36 @@ struct _virStorageThinTraffic {
 };
 
 
+/* Returns what the kernel says of a device under that name, or NULL. */
+static char *
+virStorageThinReadAttribute(int fd,
+                            const char *attribute)
+{
+    g_autofree char *file = NULL;
+    g_autofree char *text = NULL;
+    struct stat sb;
+
+    if (fstat(fd, &sb) < 0 || !S_ISBLK(sb.st_mode))
+        return NULL;
+    file = g_strdup_printf("/sys/dev/block/%u:%u/%s", major(sb.st_rdev), minor(sb.st_rdev), attribute);
+    if (virFileReadAllQuiet(file, ATTRIBUTE_MAX, &text) < 0)
+        return NULL;
+    return g_steal_pointer(&text);
+}
+
+
 /* Returns 0, or -1 where nothing is known. */
 static int
 virStorageThinReadTraffic(int fd,
                           virStorageThinTraffic *traffic)
 {
-    g_autofree char *file = NULL;
-    g_autofree char *text = NULL;
+    g_autofree char *text = virStorageThinReadAttribute(fd, "stat");
     g_auto(GStrv) words = NULL;
     unsigned long long numbers[14];
-    struct stat sb;
     size_t n = 0;
     size_t i;
 
-    if (fstat(fd, &sb) < 0 || !S_ISBLK(sb.st_mode))
-        return -1;
-    file = g_strdup_printf("/sys/dev/block/%u:%u/stat", major(sb.st_rdev), minor(sb.st_rdev));
-    if (virFileReadAllQuiet(file, STAT_MAX, &text) < 0)
+    if (!text)
         return -1;
 
     words = g_strsplit_set(text, " \n", -1);
@@ -395,4 +408,73 @@ virStorageThinIsFresh(virStorageRevContext *ctx,
 
     return fd >= 0 && fgetxattr(fd, FRESH_MARK, NULL, 0) > 0 && virStorageThinCountsRequests(fd) &&
         virStorageThinReadTraffic(fd, &traffic) == 0 && traffic.changed == 0;
+}
+
+
+/* Kernels before 5.15 do not number their devices. */
+static unsigned long long
+virStorageThinReadSequence(int fd)
+{
+    g_autofree char *text = virStorageThinReadAttribute(fd, "diskseq");
+    unsigned long long sequence = 0;
+    char *rest = NULL;
+
+    if (text)
+        ignore_value(virStrToLong_ull(text, &rest, 10, &sequence));
+    return sequence;
+}
+
+
+/**
+ * virStorageThinLook:
+ * @ctx: pool
+ * @lv: LV
+ * @name: of the volume, for errors
+ * @sight: filled
+ *
+ * What was written to the LV is made durable: before, its device has not counted it.
+ *
+ * Returns 0, also when the LV is not active, or -1 with an error
+ */
+int
+virStorageThinLook(virStorageRevContext *ctx,
+                   const char *lv,
+                   const char *name,
+                   virStorageThinSight *sight)
+{
+    VIR_AUTOCLOSE fd = -1;
+    virStorageThinTraffic traffic = { 0 };
+
+    memset(sight, 0, sizeof(*sight));
+    if (virStorageThinSync(ctx, lv, name) < 0)
+        return -1;
+    if ((fd = virStorageThinOpenDevice(ctx, lv, O_RDONLY)) < 0)
+        return 0;
+
+    ignore_value(virStorageThinReadTraffic(fd, &traffic));
+    sight->active = true;
+    sight->sequence = virStorageThinReadSequence(fd);
+    sight->changed = traffic.changed;
+    return 0;
+}
+
+
+/**
+ * virStorageThinSightDiffers:
+ * @before: of an LV
+ * @now: of the same
+ * @stays: whether the LV is to be active all the time
+ *
+ * One that is not is activated for each reader, as another device, which has to tell only that it was not written to.
+ *
+ * Returns whether the LV may have been written to between the two
+ */
+bool
+virStorageThinSightDiffers(const virStorageThinSight *before,
+                           const virStorageThinSight *now,
+                           bool stays)
+{
+    if (before->active && now->active && before->sequence == now->sequence)
+        return before->changed != now->changed;
+    return now->changed > 0 || (stays && (before->active || now->active));
 }

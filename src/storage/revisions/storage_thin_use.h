@@ -10,6 +10,14 @@
 
 #include "storage_revision_ops.h"
 
+/* What tells whether an LV has been written to since. */
+typedef struct _virStorageThinSight virStorageThinSight;
+struct _virStorageThinSight {
+    bool active;
+    unsigned long long sequence; /* of the device among all that the kernel has made, or 0 */
+    unsigned long long changed;  /* sectors written and discarded since the device was made */
+};
+
 bool
 virStorageThinIsOpen(virStorageRevContext *ctx,
                      const char *lv);
@@ -41,3 +49,14 @@ virStorageThinMarkFresh(virStorageRevContext *ctx,
 bool
 virStorageThinIsFresh(virStorageRevContext *ctx,
                       const char *lv);
+
+int
+virStorageThinLook(virStorageRevContext *ctx,
+                   const char *lv,
+                   const char *name,
+                   virStorageThinSight *sight);
+
+bool
+virStorageThinSightDiffers(const virStorageThinSight *before,
+                           const virStorageThinSight *now,
+                           bool stays);
