@@ -121,6 +121,72 @@ def test_volume_is_not_made_to_start_from_one_that_is_deleted(holds, pool):
     assert pool.holds("a@live", "one")
 
 
+def cloned_to_start_from_s(pool):
+    """A clone of one volume that starts from another."""
+    pool.create("a", content="one")
+    xml = volume_xml("b", lifecycle=snapshot_of("s"))
+    return lambda other: other.create_from("a", "b", xml=xml)
+
+
+def copied_to_start_from_s(pool, elsewhere):
+    """The same, of another pool's volume."""
+    elsewhere.create("a", content="one")
+    xml = volume_xml("b", lifecycle=snapshot_of("s"))
+
+    def copy_it(other):
+        source = other.daemon.conn.storagePoolLookupByName(elsewhere.name)
+        return other.create_from(source.storageVolLookupByName("a"), "b",
+                                 xml=xml)
+
+    return copy_it
+
+
+@pytest.fixture(params=["clone", "copy"])
+def made_to_start_from_s(request, pool, elsewhere):
+    """What makes a volume 'b' that starts from 's'."""
+    if request.param == "clone":
+        return cloned_to_start_from_s(pool)
+    return copied_to_start_from_s(pool, elsewhere)
+
+
+def test_delete_spares_what_a_new_volume_is_to_start_from(
+        holds, pool, made_to_start_from_s):
+    """Section 3: refused while it is another volume's lifecycle source."""
+    pool.create("s", content="source")
+    outcome = []
+
+    def delete():
+        with refused(INVALID):
+            pool.delete("s")
+        outcome.append("refused")
+
+    with held(holds, "fsetxattr", pool, made_to_start_from_s):
+        with running(delete):
+            time.sleep(0.3)
+            holds.release("fsetxattr")
+    assert outcome == ["refused"]
+    pool.start("b")
+    assert pool.holds("b@live", "source")
+
+
+def test_volume_is_not_made_to_start_from_one_that_is_being_deleted(
+        holds, pool, made_to_start_from_s):
+    """Section 3: the source of a new snapshot volume is there."""
+    pool.create("s", content="source")
+    outcome = []
+
+    def make():
+        with refused(MISSING, match="'s'"):
+            made_to_start_from_s(pool)
+        outcome.append("refused")
+
+    with held(holds, "unlinkat", pool, lambda other: other.delete("s")):
+        with running(make):
+            time.sleep(0.3)
+            holds.release("unlinkat")
+    assert outcome == ["refused"] and not pool.has("b")
+
+
 def create_snapshot_volume(pool):
     pool.create("n", None, lifecycle=snapshot_of("a"))
 

@@ -343,7 +343,7 @@ virStorageFspoolStageSnapshot(virStorageFspoolStage *stage,
         return -1;
     /* A refresh leaves alone what is of a locked volume, as long as nobody can hold it yet. What is of none has a lock
      * of its own for that, which those who make such things share. */
-    if (!*volume && !(locks = virStorageRevLocksAcquire(root->ctx->uuid, NULL, root->ctx->uuid, "", false)))
+    if (!*volume && !(locks = virStorageRevLocksAcquire(root->ctx->uuid, NULL, root->ctx->uuid, "", NULL, false)))
         return -1;
     stage->entry = virStorageFspoolUnique(root, volume, virStorageFspoolTrySnapshot, &from);
     if (!stage->entry && errno == EXDEV)

@@ -576,14 +576,12 @@ virStorageRevRun(virStorageRevOperation *op,
 
 
 /* Returns the other volume that an operation relies on, whose lock it has to hold shared. A start reads the lifecycle's
- * source; that it is still the same one is certain only under the volume's lock, and checked then. A redefinition needs
- * the source that is to be. */
+ * source; that it is still the same one is certain only under the volume's lock, and checked then. */
 static char *
 virStorageRevRequestSourceVolume(virStorageRevRequest *request,
                                  virStoragePoolObj *obj,
                                  virStoragePoolObj *sourceObj)
 {
-    const virStorageRevVol *vol = virStorageRevVolGet(request->def);
     virStorageRevFamily *family;
     const virStorageRevMeta *facts;
 
@@ -601,9 +599,20 @@ virStorageRevRequestSourceVolume(virStorageRevRequest *request,
         (family = virStorageRevPoolFind(obj, request->target.volume)) &&
         (facts = virStorageRevFamilyVolumeFacts(family)) && facts->source)
         return g_strdup(facts->source);
-    if (request->action == VIR_STORAGE_REV_ACTION_REDEFINE && vol->hasLifecycle && vol->snapOnStart)
-        return g_strdup(vol->source);
     return g_strdup(request->source.volume);
+}
+
+
+/* Returns the volume that the target is to start from, which must not be deleted before that is recorded; or NULL. */
+static const char *
+virStorageRevRequestKeptVolume(virStorageRevRequest *request)
+{
+    const virStorageRevVol *vol = virStorageRevVolGet(request->def);
+    bool records = request->action == VIR_STORAGE_REV_ACTION_CLONE ||
+        request->action == VIR_STORAGE_REV_ACTION_COPY ||
+        request->action == VIR_STORAGE_REV_ACTION_REDEFINE;
+
+    return records && vol->hasLifecycle && vol->snapOnStart ? vol->source : NULL;
 }
 
 
@@ -628,7 +637,8 @@ virStorageRevCreateFrom(virConnectPtr conn,
         (request.action != VIR_STORAGE_REV_ACTION_REDEFINE && request.action != VIR_STORAGE_REV_ACTION_MARK &&
          virStorageRevPoolCopies(obj));
 
-    if (virStorageRevOperationBeginFrom(&op, obj, sourceObj, request.target.volume, sourceVolume, slow) < 0)
+    if (virStorageRevOperationBeginFrom(&op, obj, sourceObj, request.target.volume, sourceVolume,
+                                        virStorageRevRequestKeptVolume(&request), slow) < 0)
         return -1;
     return virStorageRevOperationEnd(&op, virStorageRevRun(&op, &request));
 }

@@ -32,8 +32,8 @@ struct _virStorageRevLock {
 };
 
 struct _virStorageRevLocks {
-    char *target; /* held exclusively; NULL for none */
-    char *source; /* held shared; NULL for none */
+    char *target;     /* held exclusively; NULL for none */
+    char *sources[2]; /* held shared; NULL for none */
 };
 
 static virMutex mutex = VIR_MUTEX_INITIALIZER;
@@ -80,18 +80,34 @@ static bool
 virStorageRevLocksAreTaken(virStorageRevLocks *locks,
                            bool *slow)
 {
-    virStorageRevLock *target = virStorageRevLockFind(locks->target);
-    virStorageRevLock *source = virStorageRevLockFind(locks->source);
+    virStorageRevLock *lock = virStorageRevLockFind(locks->target);
+    size_t i;
 
-    if (target) {
-        *slow = target->slow;
-        return true;
+    for (i = 0; !lock && i < G_N_ELEMENTS(locks->sources); i++) {
+        lock = virStorageRevLockFind(locks->sources[i]);
+        if (lock && !lock->writer)
+            lock = NULL;
     }
-    if (source && source->writer) {
-        *slow = source->slow;
-        return true;
+    if (!lock)
+        return false;
+
+    *slow = lock->slow;
+    return true;
+}
+
+
+static void
+virStorageRevLocksTakeShared(const char *key,
+                             bool slow)
+{
+    virStorageRevLock *lock = virStorageRevLockFind(key);
+
+    if (!lock) {
+        lock = g_new0(virStorageRevLock, 1);
+        g_hash_table_insert(table, g_strdup(key), lock);
     }
-    return false;
+    lock->readers++;
+    lock->slow |= slow;
 }
 
 
@@ -100,6 +116,7 @@ virStorageRevLocksTake(virStorageRevLocks *locks,
                        bool slow)
 {
     virStorageRevLock *lock;
+    size_t i;
 
     if (locks->target) {
         lock = g_new0(virStorageRevLock, 1);
@@ -107,13 +124,9 @@ virStorageRevLocksTake(virStorageRevLocks *locks,
         lock->slow = slow;
         g_hash_table_insert(table, g_strdup(locks->target), lock);
     }
-    if (locks->source) {
-        if (!(lock = virStorageRevLockFind(locks->source))) {
-            lock = g_new0(virStorageRevLock, 1);
-            g_hash_table_insert(table, g_strdup(locks->source), lock);
-        }
-        lock->readers++;
-        lock->slow |= slow;
+    for (i = 0; i < G_N_ELEMENTS(locks->sources); i++) {
+        if (locks->sources[i])
+            virStorageRevLocksTakeShared(locks->sources[i], slow);
     }
 }
 
@@ -121,8 +134,11 @@ virStorageRevLocksTake(virStorageRevLocks *locks,
 static void
 virStorageRevLocksFree(virStorageRevLocks *locks)
 {
+    size_t i;
+
     g_free(locks->target);
-    g_free(locks->source);
+    for (i = 0; i < G_N_ELEMENTS(locks->sources); i++)
+        g_free(locks->sources[i]);
     g_free(locks);
 }
 
@@ -133,9 +149,10 @@ virStorageRevLocksFree(virStorageRevLocks *locks)
  * @target: volume to lock exclusively, or NULL
  * @sourcePool: UUID of the pool of @source
  * @source: volume to lock shared, or NULL; ignored when it is @target itself
+ * @kept: volume of @targetPool to lock shared as well, since it has to stay, or NULL; likewise
  * @slow: whether the caller is going to copy data, so that others fail at once instead of waiting
  *
- * Takes both locks at once, so that no order can dead-lock. Waits up to VIR_STORAGE_REV_LOCK_WAIT_MS; no pool may be
+ * Takes all locks at once, so that no order can dead-lock. Waits up to VIR_STORAGE_REV_LOCK_WAIT_MS; no pool may be
  * locked meanwhile.
  *
  * Returns the locks, or NULL with VIR_ERR_OPERATION_INVALID
@@ -145,6 +162,7 @@ virStorageRevLocksAcquire(const unsigned char *targetPool,
                           const char *target,
                           const unsigned char *sourcePool,
                           const char *source,
+                          const char *kept,
                           bool slow)
 {
     virStorageRevLocks *locks;
@@ -157,9 +175,12 @@ virStorageRevLocksAcquire(const unsigned char *targetPool,
 
     locks = g_new0(virStorageRevLocks, 1);
     locks->target = virStorageRevLockKey(targetPool, target);
-    locks->source = virStorageRevLockKey(sourcePool, source);
-    if (STREQ_NULLABLE(locks->target, locks->source))
-        VIR_FREE(locks->source);
+    locks->sources[0] = virStorageRevLockKey(sourcePool, source);
+    locks->sources[1] = virStorageRevLockKey(targetPool, kept);
+    if (STREQ_NULLABLE(locks->target, locks->sources[0]))
+        VIR_FREE(locks->sources[0]);
+    if (STREQ_NULLABLE(locks->target, locks->sources[1]))
+        VIR_FREE(locks->sources[1]);
 
     VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
         while (virStorageRevLocksAreTaken(locks, &busy) && !busy) {
@@ -242,6 +263,7 @@ void
 virStorageRevLocksRelease(virStorageRevLocks *locks)
 {
     virStorageRevLock *lock;
+    size_t i;
 
     if (!locks)
         return;
@@ -249,8 +271,10 @@ virStorageRevLocksRelease(virStorageRevLocks *locks)
     VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
         if (locks->target)
             g_hash_table_remove(table, locks->target);
-        if ((lock = virStorageRevLockFind(locks->source)) && --lock->readers == 0)
-            g_hash_table_remove(table, locks->source);
+        for (i = 0; i < G_N_ELEMENTS(locks->sources); i++) {
+            if ((lock = virStorageRevLockFind(locks->sources[i])) && --lock->readers == 0)
+                g_hash_table_remove(table, locks->sources[i]);
+        }
         virCondBroadcast(&released);
     }
     virStorageRevLocksFree(locks);

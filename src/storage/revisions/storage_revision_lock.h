@@ -20,6 +20,7 @@ virStorageRevLocksAcquire(const unsigned char *targetPool,
                           const char *target,
                           const unsigned char *sourcePool,
                           const char *source,
+                          const char *kept,
                           bool slow);
 
 virStorageRevLocks *

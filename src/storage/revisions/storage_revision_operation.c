@@ -122,7 +122,8 @@ virStorageRevOperationLockPools(virStorageRevOperation *op)
 static int
 virStorageRevOperationTakeLocks(virStorageRevOperation *op,
                                 const char *volume,
-                                const char *source)
+                                const char *source,
+                                const char *kept)
 {
     unsigned char sourcePool[VIR_UUID_BUFLEN];
 
@@ -134,7 +135,7 @@ virStorageRevOperationTakeLocks(virStorageRevOperation *op,
     if (op->sourceObj)
         virObjectUnlock(op->sourceObj);
 
-    op->locks = virStorageRevLocksAcquire(op->ctx->uuid, volume, sourcePool, source, op->slow);
+    op->locks = virStorageRevLocksAcquire(op->ctx->uuid, volume, sourcePool, source, kept, op->slow);
 
     virStorageRevOperationLockPools(op);
     return op->locks ? 0 : -1;
@@ -177,6 +178,7 @@ virStorageRevOperationMarkUse(virStorageRevOperation *op)
  * @sourceObj: another pool that @source is of, or NULL when it is of the same
  * @volume: the volume that is to change, without what follows an '@', or NULL when something is only read
  * @source: the volume to read from, likewise, or NULL
+ * @kept: a volume of @obj that must not go away meanwhile, likewise, or NULL
  * @slow: whether data is going to be copied
  *
  * Called with the pools locked; they are locked again on return, whatever it returns.
@@ -189,6 +191,7 @@ virStorageRevOperationBeginFrom(virStorageRevOperation *op,
                                 virStoragePoolObj *sourceObj,
                                 const char *volume,
                                 const char *source,
+                                const char *kept,
                                 bool slow)
 {
     virStorageRevFamily *family;
@@ -199,7 +202,7 @@ virStorageRevOperationBeginFrom(virStorageRevOperation *op,
     op->ops = virStorageRevOpsForType(virStoragePoolObjGetDef(obj)->type);
     op->ctx = virStorageRevContextNew(virStoragePoolObjGetDef(obj));
 
-    if (virStorageRevOperationTakeLocks(op, volume, source) < 0 ||
+    if (virStorageRevOperationTakeLocks(op, volume, source, kept) < 0 ||
         virStorageRevOperationCheckActive(obj) < 0 ||
         virStorageRevOperationCheckActive(sourceObj) < 0)
         return -1;
@@ -226,7 +229,7 @@ virStorageRevOperationBegin(virStorageRevOperation *op,
                             const char *source,
                             bool slow)
 {
-    return virStorageRevOperationBeginFrom(op, obj, NULL, volume, source, slow);
+    return virStorageRevOperationBeginFrom(op, obj, NULL, volume, source, NULL, slow);
 }
 
 

@@ -51,6 +51,7 @@ virStorageRevOperationBeginFrom(virStorageRevOperation *op,
                                 virStoragePoolObj *sourceObj,
                                 const char *volume,
                                 const char *source,
+                                const char *kept,
                                 bool slow);
 
 void
