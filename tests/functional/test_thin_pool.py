@@ -509,6 +509,7 @@ def test_finish_is_refused_when_the_heads_device_was_made_anew(pool):
     assert pool.holds("a", "one") and pool.files.at_rest() == []
 
 
+@pytest.mark.slow
 def test_readers_of_an_inactive_head_do_not_disturb_an_upload(pools):
     """Section 4, activation='live': what a download activates is no change."""
     pool = pools(activation="live").up()

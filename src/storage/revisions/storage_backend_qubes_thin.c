@@ -166,6 +166,7 @@ virStorageBackendQubesThinScan(virStorageRevContext *ctx,
         /* what was out of sight behind an exchange that was not finished */
         virStorageThinRecover(ctx, scan, poolStart);
     }
+    virStorageThinPoolSettle(ctx, scan->families);
     return g_steal_pointer(&scan);
 }
 

@@ -12,6 +12,7 @@
 
 #include "storage_thin_pool.h"
 
+#include "storage_revision_lock.h"
 #include "storage_thin_device.h"
 #include "storage_thin_use.h"
 #include "storage_util.h"
@@ -269,6 +270,21 @@ virStorageThinAddWhere(virStorageRevContext *ctx,
 }
 
 
+static void
+virStorageThinAddOthers(virStorageRevContext *ctx,
+                        int control,
+                        virStorageRevFamily *family,
+                        bool active,
+                        GPtrArray *lvs)
+{
+    size_t i;
+
+    virStorageThinAddWhere(ctx, control, family->head, active, lvs);
+    for (i = 0; i < family->revisions->len; i++)
+        virStorageThinAddWhere(ctx, control, g_ptr_array_index(family->revisions, i), active, lvs);
+}
+
+
 /* Returns the LVs of managed volumes that are active, or not, and not open: live copies, and where asked for all others. */
 static GPtrArray *
 virStorageThinCollect(virStorageRevContext *ctx,
@@ -281,7 +297,6 @@ virStorageThinCollect(virStorageRevContext *ctx,
     VIR_AUTOCLOSE control = virStorageThinControlOpen();
     GHashTableIter iter;
     void *value;
-    size_t i;
 
     g_hash_table_iter_init(&iter, families);
     while (control >= 0 && g_hash_table_iter_next(&iter, NULL, &value)) {
@@ -291,11 +306,8 @@ virStorageThinCollect(virStorageRevContext *ctx,
             continue;
         if (live)
             virStorageThinAddWhere(ctx, control, family->live, active, lvs);
-        if (!others)
-            continue;
-        virStorageThinAddWhere(ctx, control, family->head, active, lvs);
-        for (i = 0; i < family->revisions->len; i++)
-            virStorageThinAddWhere(ctx, control, g_ptr_array_index(family->revisions, i), active, lvs);
+        if (others)
+            virStorageThinAddOthers(ctx, control, family, active, lvs);
     }
     virResetLastError();
     return g_steal_pointer(&lvs);
@@ -358,6 +370,63 @@ virStorageThinPoolBringUp(virStorageRevContext *ctx,
     }
     virErrorRestore(&err);
     return -1;
+}
+
+
+/* As virStorageThinCollect(), for the heads and revisions that are active, without those of volumes that somebody changes,
+ * or is about to read. All others are in @locks, as long as that is there. */
+static GPtrArray *
+virStorageThinCollectIdle(virStorageRevContext *ctx,
+                          GHashTable *families,
+                          GPtrArray *locks)
+{
+    g_autoptr(GPtrArray) lvs = g_ptr_array_new();
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
+    GHashTableIter iter;
+    void *value;
+
+    g_hash_table_iter_init(&iter, families);
+    while (control >= 0 && g_hash_table_iter_next(&iter, NULL, &value)) {
+        virStorageRevFamily *family = value;
+        virStorageRevLocks *lock;
+        size_t before = lvs->len;
+
+        if (virStorageThinIsManaged(family))
+            virStorageThinAddOthers(ctx, control, family, true, lvs);
+        if (lvs->len == before)
+            continue;
+        if ((lock = virStorageRevLocksTry(ctx->uuid, family->volume)))
+            g_ptr_array_add(locks, lock);
+        else
+            g_ptr_array_set_size(lvs, before);
+    }
+    virResetLastError();
+    return g_steal_pointer(&lvs);
+}
+
+
+/**
+ * virStorageThinPoolSettle:
+ * @ctx: pool
+ * @families: its volumes
+ *
+ * Deactivates the heads and revisions of a pool that keeps these inactive, unless somebody has them open: a daemon that
+ * was killed had activated them to read them.
+ */
+void
+virStorageThinPoolSettle(virStorageRevContext *ctx,
+                         GHashTable *families)
+{
+    g_autoptr(GPtrArray) locks = g_ptr_array_new_with_free_func((GDestroyNotify) virStorageRevLocksRelease);
+    g_autoptr(GPtrArray) lvs = NULL;
+
+    if (ctx->headsActive)
+        return;
+    lvs = virStorageThinCollectIdle(ctx, families, locks);
+    if (virStorageThinActivateAll(ctx, lvs, false) < 0) {
+        VIR_WARN("some volumes of pool '%s' stay active: %s", ctx->poolName, virGetLastErrorMessage());
+        virResetLastError();
+    }
 }
 
 

@@ -24,6 +24,10 @@ virStorageThinPoolBringUp(virStorageRevContext *ctx,
                           virStorageThinScan *scan);
 
 void
+virStorageThinPoolSettle(virStorageRevContext *ctx,
+                         GHashTable *families);
+
+void
 virStorageThinPoolLetDown(virStorageRevContext *ctx,
                           GHashTable *families);
 

@@ -254,6 +254,26 @@ virStorageThinRenameBack(virStorageThinSwitch *sw,
 }
 
 
+/* What was written to under another name is active, and no live copy any more. If it stays so, the next refresh sees to
+ * it. */
+static void
+virStorageThinSettleHead(virStorageThinSwitch *sw)
+{
+    const char *lvs[] = { sw->family->volume, NULL };
+    VIR_AUTOCLOSE control = -1;
+    virStorageThinDevice device = { 0 };
+
+    if (sw->ctx->headsActive)
+        return;
+    if ((control = virStorageThinControlOpen()) < 0 ||
+        virStorageThinDeviceRead(control, sw->ctx->vg, sw->family->volume, &device) < 0 ||
+        (device.active && virStorageThinActivate(sw->ctx, lvs, false, sw->family->volume) < 0)) {
+        VIR_INFO("volume '%s' stays active: %s", sw->family->volume, virGetLastErrorMessage());
+        virResetLastError();
+    }
+}
+
+
 static int
 virStorageThinSwitchByRename(virStorageThinSwitch *sw,
                              virStorageRevState *next)
@@ -287,6 +307,7 @@ virStorageThinSwitchByRename(virStorageThinSwitch *sw,
     virStorageThinSetHead(sw, next);
     if (former)
         virStorageThinAddFormer(sw, former);
+    virStorageThinSettleHead(sw);
     return 0;
 }
 
