@@ -3,6 +3,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 
 import pytest
@@ -22,8 +23,9 @@ from homes import HOMES
 from lvmspy import LvmSpy
 from operations import CLONING, KINDS, USUAL, fits
 from preload import holding
+from thinpool import ThinPool
 from users import USERS, WRITERS
-from volumegroup import VolumeGroup
+from volumegroup import VolumeGroup, lvm
 
 NUMBERS = itertools.count(1)
 TEST_SECONDS = int(os.environ.get("REFLINK_TEST_SECONDS", "180"))
@@ -270,6 +272,56 @@ def groups(disks):
     yield make
     for group in made:
         group.close()
+
+
+@pytest.fixture
+def own(groups, daemon):
+    """A small group with a pool of its own."""
+    made = []
+
+    def make(data=64 * MIB, meta=4 * MIB, when_full=None, **options):
+        group = groups(size=256 * MIB, thin=None, **options)
+        group.add_thin_pool("vm-pool", data, meta)
+        if when_full:
+            lvm("lvchange", "-q", "-q", "--errorwhenfull", when_full,
+                group.name + "/vm-pool")
+        pool = ThinPool(daemon, group, "vm-pool")
+        made.append(pool)
+        return pool.up()
+
+    yield make
+    daemon.ensure()
+    for pool in made:
+        pool.forget()
+
+
+@pytest.fixture
+def wrapped(daemon):
+    """A daemon with words before its command line."""
+    before = os.environ.get("LIBVIRTD_WRAPPER", "")
+
+    def wrap(words):
+        os.environ["LIBVIRTD_WRAPPER"] = words
+        daemon.restart()
+
+    yield wrap
+    os.environ["LIBVIRTD_WRAPPER"] = before
+    daemon.restart()
+
+
+@pytest.fixture
+def configured(wrapped, tmp_path):
+    """A daemon whose LVM has such a lvm.conf; it passes no variable on."""
+
+    def configure(text):
+        (tmp_path / "lvm.conf").write_text(text)
+        program = tmp_path / "lvm"
+        program.write_text(f"#!/bin/sh\nLVM_SYSTEM_DIR='{tmp_path}' exec "
+                           f"{shutil.which('lvm')} \"$@\"\n")
+        program.chmod(0o755)
+        wrapped(f"env PATH={tmp_path}:{os.environ['PATH']}")
+
+    return configure
 
 
 @pytest.fixture(scope="module")

@@ -221,20 +221,6 @@ def test_disk_added_meanwhile_is_not_missed(pool, disks):
 # Environment and configuration
 
 
-@pytest.fixture
-def wrapped(daemon):
-    """A daemon with words before its command line."""
-    before = os.environ.get("LIBVIRTD_WRAPPER", "")
-
-    def wrap(words):
-        os.environ["LIBVIRTD_WRAPPER"] = words
-        daemon.restart()
-
-    yield wrap
-    os.environ["LIBVIRTD_WRAPPER"] = before
-    daemon.restart()
-
-
 def whole_cycle(pool):
     """Everything whose LVM output is read."""
     pool.begin()

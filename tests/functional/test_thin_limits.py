@@ -15,53 +15,13 @@ from filesystems import run
 from operations import other_pool_volume
 from pools import INVALID, MIB, pattern, refused, volume_xml, wait_for
 from streams import upload
+from thincalls import CALLS, some
 from thinpool import ThinPool
 from users import opened
 from volumegroup import VolumeGroup, lvm
 
-# What takes room, and so is refused first.
-CALLS = {
-    "create": lambda p: p.create("n"),
-    "clone": lambda p: p.clone("a", "n"),
-    "start": lambda p: p.start("a"),
-    "pin": lambda p: p.pin("a", "w"),
-    "revert": lambda p: p.revert("a", p.revisions("a")[0]),
-    "upload": lambda p: upload(p, "a", pattern("x")),
-    "stage": lambda p: p.stage("b", "a"),
-}
 NO_ROOM = (libvirt.VIR_ERR_OPERATION_FAILED, INVALID,
            libvirt.VIR_ERR_INTERNAL_ERROR)
-
-
-@pytest.fixture
-def own(groups, daemon):
-    """A small group with a pool of its own."""
-    made = []
-
-    def make(data=64 * MIB, meta=4 * MIB, when_full=None, **options):
-        group = groups(size=256 * MIB, thin=None, **options)
-        group.add_thin_pool("vm-pool", data, meta)
-        if when_full:
-            lvm("lvchange", "-q", "-q", "--errorwhenfull", when_full,
-                group.name + "/vm-pool")
-        pool = ThinPool(daemon, group, "vm-pool")
-        made.append(pool)
-        return pool.up()
-
-    yield make
-    daemon.ensure()
-    for pool in made:
-        pool.forget()
-
-
-def some(pool):
-    """A volume with a revision, another, and one with a live copy."""
-    pool.create("a", content="one")
-    pool.cycle("a", "two")
-    pool.create("b", content="bee")
-    pool.create("r", content="one")
-    pool.start("r")
-    pool.write("r@live", pattern("two"))
 
 
 def all_refused(pool, match):

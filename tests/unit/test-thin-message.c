@@ -119,6 +119,14 @@ testHintTransaction(void)
 static void
 testHintNeedsCheck(void)
 {
+    expectHint("Cannot send messages to thin pool vg-pool-tpool (253:2) with read only metadata which needs check first.",
+               VIR_ERR_OPERATION_FAILED, "--clear-needs-check-flag");
+}
+
+
+static void
+testHintDamaged(void)
+{
     expectHint("Check of pool vg/pool failed (status:1). Manual repair required!",
                VIR_ERR_OPERATION_FAILED, "lvconvert --repair");
 }
@@ -220,6 +228,7 @@ main(int argc,
 
     g_test_add_func("/hint/transaction", testHintTransaction);
     g_test_add_func("/hint/needs-check", testHintNeedsCheck);
+    g_test_add_func("/hint/damaged", testHintDamaged);
     g_test_add_func("/hint/threshold", testHintThreshold);
     g_test_add_func("/hint/group-metadata", testHintGroupMetadata);
     g_test_add_func("/hint/missing-device", testHintMissingDevice);

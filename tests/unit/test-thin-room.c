@@ -199,9 +199,24 @@ testNeedsCheck(void)
     virStorageThinPoolStatus status = half();
 
     status.needsCheck = true;
-    expectProblem(&status, 1024 * 1024, "lvconvert --repair");
+    expectProblem(&status, 1024 * 1024, "--clear-needs-check-flag");
     status.mode = VIR_STORAGE_THIN_POOL_RO;
-    expectProblem(&status, 1024 * 1024, "lvconvert --repair");
+    expectProblem(&status, 1024 * 1024, "--clear-needs-check-flag");
+}
+
+
+/* What is full gives up what is in it; what is broken does not. */
+static void
+testRemoval(void)
+{
+    virStorageThinPoolStatus status = half();
+
+    status.mode = VIR_STORAGE_THIN_POOL_OUT_OF_SPACE;
+    g_assert_cmpstr(virStorageThinBreakage(&status), ==, NULL);
+    status.mode = VIR_STORAGE_THIN_POOL_RO;
+    g_assert_nonnull(virStorageThinBreakage(&status));
+    status.mode = VIR_STORAGE_THIN_POOL_FAILED;
+    g_assert_nonnull(virStorageThinBreakage(&status));
 }
 
 
@@ -245,6 +260,7 @@ main(int argc,
     g_test_add_func("/mode/read-only", testReadOnly);
     g_test_add_func("/mode/failed", testFailed);
     g_test_add_func("/mode/needs-check", testNeedsCheck);
+    g_test_add_func("/mode/removal", testRemoval);
     g_test_add_func("/group-metadata/at-the-border", testGroupMetadataAtTheBorder);
     g_test_add_func("/group-metadata/full", testGroupMetadataFull);
 

@@ -19,7 +19,8 @@
 #define USED N_("stop or detach what uses it first")
 #define CHANGED N_("somebody else has changed the volume group: refresh the pool")
 #define ODDS N_("the volume group's metadata and that of the thin pool are of different times: change nothing, and see lvmthin(7)")
-#define REPAIR N_("the thin pool has to be checked: deactivate it, and run 'lvconvert --repair' on it")
+#define CHECK N_("the thin pool has to be checked: deactivate it, and activate it with thin_check's option --clear-needs-check-flag, see thin_check_options in lvm.conf(5)")
+#define REPAIR N_("the thin pool's metadata is damaged: deactivate it, and run 'lvconvert --repair' on it")
 #define FULL N_("extend the thin pool, or remove volumes or revisions")
 #define CROWDED N_("the volume group holds no more logical volumes: remove some, or make one with a larger metadata area")
 #define MISSING N_("a physical volume of the volume group is missing: attach it first; or refresh the pool, if the group has got a new one")
@@ -40,7 +41,7 @@ static const struct {
     { "Failed to find logical volume ", VIR_ERR_OPERATION_INVALID, CHANGED },
     { " transaction_id is ", VIR_ERR_OPERATION_FAILED, ODDS },
     { " has unexpected transaction id ", VIR_ERR_OPERATION_FAILED, ODDS },
-    { " needs check", VIR_ERR_OPERATION_FAILED, REPAIR },
+    { " needs check", VIR_ERR_OPERATION_FAILED, CHECK },
     { "Check of pool ", VIR_ERR_OPERATION_FAILED, REPAIR },
     { " reached threshold", VIR_ERR_OPERATION_FAILED, FULL },
     { " is above threshold", VIR_ERR_OPERATION_FAILED, FULL },
@@ -58,6 +59,7 @@ static const struct {
 #undef USED
 #undef CHANGED
 #undef ODDS
+#undef CHECK
 #undef REPAIR
 #undef FULL
 #undef CROWDED

@@ -14,6 +14,7 @@
 
 #include "storage_revision_lock.h"
 #include "storage_thin_device.h"
+#include "storage_thin_room.h"
 #include "storage_thin_use.h"
 #include "storage_util.h"
 #include "virbuffer.h"
@@ -334,6 +335,19 @@ virStorageThinActivateAll(virStorageRevContext *ctx,
 }
 
 
+/* A pool that is broken starts, since what is in it can be read, and be given other names. */
+static void
+virStorageThinWarnOfBreakage(virStorageRevContext *ctx)
+{
+    const char *breakage = NULL;
+
+    if (virStorageThinFindBreakage(ctx, &breakage) < 0)
+        virResetLastError();
+    if (breakage)
+        VIR_WARN("nothing can be made or removed in pool '%s': %s", ctx->poolName, breakage);
+}
+
+
 /**
  * virStorageThinPoolBringUp:
  * @ctx: pool that is being started
@@ -358,8 +372,10 @@ virStorageThinPoolBringUp(virStorageRevContext *ctx,
         return -1;
     if (!active)
         g_ptr_array_insert(lvs, 0, ctx->thinPool);
-    if (virStorageThinActivateAll(ctx, lvs, true) == 0)
+    if (virStorageThinActivateAll(ctx, lvs, true) == 0) {
+        virStorageThinWarnOfBreakage(ctx);
         return 0;
+    }
 
     virErrorPreserveLast(&err);
     if (virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status) > 0) {

@@ -1,5 +1,5 @@
 /*
- * storage_thin_room.c: is there room for one volume more?
+ * storage_thin_room.c: what a thin pool can take
  *
  * Copyright (C) 2026 the libvirt storage revisions authors
  *
@@ -34,6 +34,27 @@ virStorageThinIsNearlyFull(unsigned long long used,
 
 
 /**
+ * virStorageThinBreakage:
+ * @status: of a thin pool that is active
+ *
+ * LVM notes in the volume group what it is about to have the thin pool make or remove, and would be left with that note.
+ *
+ * Returns why nothing can be added to it, nor removed, not translated yet, or NULL
+ */
+const char *
+virStorageThinBreakage(const virStorageThinPoolStatus *status)
+{
+    if (status->mode == VIR_STORAGE_THIN_POOL_FAILED)
+        return N_("the thin pool has failed: see the kernel's log");
+    if (status->needsCheck)
+        return N_("the thin pool has to be checked: deactivate it, and activate it with thin_check's option --clear-needs-check-flag, see thin_check_options in lvm.conf(5)");
+    if (status->mode == VIR_STORAGE_THIN_POOL_RO)
+        return N_("the thin pool's metadata cannot be written: see the kernel's log");
+    return NULL;
+}
+
+
+/**
  * virStorageThinRoomProblem:
  * @status: of a thin pool that is active
  * @vgMetadataFree: bytes left in the metadata area of the volume group
@@ -44,12 +65,10 @@ const char *
 virStorageThinRoomProblem(const virStorageThinPoolStatus *status,
                           unsigned long long vgMetadataFree)
 {
-    if (status->mode == VIR_STORAGE_THIN_POOL_FAILED)
-        return N_("the thin pool has failed: see the kernel's log");
-    if (status->needsCheck)
-        return N_("the thin pool has to be checked: deactivate it, and run 'lvconvert --repair' on it");
-    if (status->mode == VIR_STORAGE_THIN_POOL_RO)
-        return N_("the thin pool's metadata cannot be written: see the kernel's log");
+    const char *breakage = virStorageThinBreakage(status);
+
+    if (breakage)
+        return breakage;
     if (status->mode == VIR_STORAGE_THIN_POOL_OUT_OF_SPACE || virStorageThinIsNearlyFull(status->dataUsed, status->dataTotal))
         return N_("the data space of the thin pool is nearly full: extend it, or remove volumes or revisions");
     if (virStorageThinIsNearlyFull(status->metadataUsed, status->metadataTotal))
@@ -113,5 +132,53 @@ virStorageThinCheckRoom(virStorageRevContext *ctx,
         return 0;
 
     virReportError(VIR_ERR_OPERATION_FAILED, _("cannot make '%1$s' in pool '%2$s': %3$s"), name, ctx->poolName, _(problem));
+    return -1;
+}
+
+
+/**
+ * virStorageThinFindBreakage:
+ * @ctx: pool
+ * @breakage: set to why nothing can be added to it nor removed, as of virStorageThinBreakage(), or to NULL
+ *
+ * Returns 0, or -1 with an error when that cannot be told
+ */
+int
+virStorageThinFindBreakage(virStorageRevContext *ctx,
+                           const char **breakage)
+{
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
+    virStorageThinPoolStatus status;
+    int active;
+
+    *breakage = NULL;
+    if (control < 0 || (active = virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status)) < 0)
+        return -1;
+    if (active)
+        *breakage = virStorageThinBreakage(&status);
+    return 0;
+}
+
+
+/**
+ * virStorageThinCheckRemoval:
+ * @ctx: pool
+ * @name: what is to be removed, for errors
+ *
+ * Returns 0, or -1 with an error that says what is wrong with the pool
+ */
+int
+virStorageThinCheckRemoval(virStorageRevContext *ctx,
+                           const char *name)
+{
+    const char *breakage;
+
+    if (virStorageThinFindBreakage(ctx, &breakage) < 0)
+        return -1;
+    if (!breakage)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_FAILED, _("cannot remove '%1$s' from pool '%2$s': %3$s"), name, ctx->poolName,
+                   _(breakage));
     return -1;
 }

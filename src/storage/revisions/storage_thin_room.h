@@ -1,5 +1,5 @@
 /*
- * storage_thin_room.h: is there room for one volume more?
+ * storage_thin_room.h: what a thin pool can take
  *
  * Copyright (C) 2026 the libvirt storage revisions authors
  *
@@ -12,6 +12,9 @@
 #include "storage_thin_status.h"
 
 const char *
+virStorageThinBreakage(const virStorageThinPoolStatus *status);
+
+const char *
 virStorageThinRoomProblem(const virStorageThinPoolStatus *status,
                           unsigned long long vgMetadataFree);
 
@@ -22,3 +25,11 @@ virStorageThinFindProblem(virStorageRevContext *ctx,
 int
 virStorageThinCheckRoom(virStorageRevContext *ctx,
                         const char *name);
+
+int
+virStorageThinFindBreakage(virStorageRevContext *ctx,
+                           const char **breakage);
+
+int
+virStorageThinCheckRemoval(virStorageRevContext *ctx,
+                           const char *name);

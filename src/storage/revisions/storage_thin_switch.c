@@ -312,13 +312,15 @@ virStorageThinSwitchByRename(virStorageThinSwitch *sw,
 }
 
 
-/* A pool that is nearly full takes no snapshot any more; what is in it can still get other names. */
+/* A pool that is nearly full takes no snapshot any more, and one that is broken gives up no device; what is in it can
+ * still get other names. */
 static bool
-virStorageThinHasRoom(virStorageThinSwitch *sw)
+virStorageThinCanChange(virStorageThinSwitch *sw)
 {
     const char *problem;
 
-    if (virStorageThinFindProblem(sw->ctx, &problem) == 0)
+    if ((sw->keeps ? virStorageThinFindProblem(sw->ctx, &problem) :
+         virStorageThinFindBreakage(sw->ctx, &problem)) == 0)
         return problem == NULL;
     virResetLastError();
     return false;
@@ -412,7 +414,7 @@ virStorageThinCanMerge(virStorageThinSwitch *sw,
 {
     return sw->family->head &&
         !virStorageThinIsOpen(sw->ctx, sw->family->head->file) &&
-        (!sw->keeps || virStorageThinHasRoom(sw)) &&
+        virStorageThinCanChange(sw) &&
         virStorageThinIsOfHead(sw, next);
 }
 

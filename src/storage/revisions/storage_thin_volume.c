@@ -66,6 +66,8 @@ virStorageThinRemoveLV(virStorageRevContext *ctx,
 {
     const char *lvs[] = { lv, NULL };
 
+    if (virStorageThinCheckRemoval(ctx, name) < 0)
+        return -1;
     return virStorageThinRemove(ctx, lvs, name);
 }
 
@@ -477,6 +479,7 @@ virStorageThinDeleteRevision(virStorageRevContext *ctx,
     g_autofree char *name = virStorageRevStateName(family, revision);
 
     if (virStorageThinCheckUnused(ctx, revision, name) < 0 ||
+        virStorageThinCheckRemoval(ctx, name) < 0 ||
         virStorageThinRememberNextId(ctx, family, revision) < 0 ||
         virStorageThinKeepHeadMeta(ctx, family->head, revision) < 0 ||
         virStorageThinRemoveLV(ctx, revision->file, name) < 0)
@@ -505,6 +508,8 @@ virStorageThinRemoveRevisions(virStorageRevContext *ctx,
     g_autofree const char **lvs = g_new0(const char *, revisions->len + 1);
     size_t i;
 
+    if (revisions->len > 0 && virStorageThinCheckRemoval(ctx, family->volume) < 0)
+        return -1;
     for (i = 0; i < revisions->len; i++) {
         const virStorageRevState *revision = g_ptr_array_index(revisions, i);
 
