@@ -254,10 +254,9 @@ report { compact_output = 1 prefixes = 1 quoted = 1 headings = 0 aligned = 0
 
 
 @pytest.mark.slow
-def test_unusual_lvm_configuration(pool, wrapped, tmp_path):
+def test_unusual_lvm_configuration(pool, configured):
     """I#7020, I#10023: settings that change what LVM prints, and how."""
-    (tmp_path / "lvm.conf").write_text(UNUSUAL)
-    wrapped(f"env LVM_SYSTEM_DIR={tmp_path} LVM_SUPPRESS_FD_WARNINGS=0")
+    configured(UNUSUAL)
     whole_cycle(pool)
 
 

@@ -36,6 +36,10 @@ VIR_LOG_INIT("storage.storage_thin_lvm");
 /* The pool is monitored from its activation on, as LVM's configuration says: there is no need to see to it each time. */
 #define NO_MONITORING NO_ARCHIVE " activation/monitoring=0"
 
+/* What is read is to look as it does without a lvm.conf: LVM puts what it logs, and a prefix, into a report as well. */
+#define PLAIN "log/verbose=0 log/silent=0 log/prefix=\"  \" log/command_names=0 report/compact_output=0 " \
+    "report/prefixes=0 report/list_item_delimiter=\",\" report/binary_values_as_numeric=0"
+
 /* Commands of a daemon that was killed go on. The longest that a pool start waits for them. */
 #define ORPHANS_PATIENCE_MS (30 * 1000)
 #define ORPHANS_PAUSE_MS 50
@@ -236,12 +240,30 @@ virStorageThinChangeRun(const virStorageRevContext *ctx,
 }
 
 
+/**
+ * virStorageThinReportCommand:
+ * @ctx: pool
+ * @subcommand: of lvm
+ *
+ * Returns as virStorageThinCommand() a command whose output is to be read
+ */
+virCommand *
+virStorageThinReportCommand(const virStorageRevContext *ctx,
+                            const char *subcommand)
+{
+    virCommand *cmd = virStorageThinCommand(ctx, subcommand);
+
+    virCommandAddArgList(cmd, "--config", PLAIN, NULL);
+    return cmd;
+}
+
+
 static int
 virStorageThinRunReport(const virStorageRevContext *ctx,
                         char **output)
 {
     /*
-     * # lvm fullreport --devices /dev/sdb --all --reportformat json --units b --nosuffix --configreport vg -o … vg
+     * # lvm fullreport --devices /dev/sdb --config 'log/verbose=0 …' --all --reportformat json --units b --nosuffix --configreport vg -o … vg
      *
      *  {"report": [ {"vg": [ {"vg_extent_size":"4194304", "vg_mda_free":"34072064"} ],
      *                "pv": [ {"pv_name":"/dev/sdb"} ], "lv": [ ], "pvseg": [ ],
@@ -252,7 +274,7 @@ virStorageThinRunReport(const virStorageRevContext *ctx,
      *      {"lv_name":"pool", …, "lv_size":"629145600", "segtype":"thin-pool", "transaction_id":"1",
      *       "lv_metadata_size":"8388608"} ] } ] }
      */
-    g_autoptr(virCommand) cmd = virStorageThinCommand(ctx, "fullreport");
+    g_autoptr(virCommand) cmd = virStorageThinReportCommand(ctx, "fullreport");
 
     virCommandAddArgList(cmd, "--all", "--reportformat", "json", "--units", "b", "--nosuffix",
                          "--configreport", "vg", "-o", VIR_STORAGE_THIN_REPORT_VG,

@@ -16,6 +16,10 @@ virCommand *
 virStorageThinCommand(const virStorageRevContext *ctx,
                       const char *subcommand);
 
+virCommand *
+virStorageThinReportCommand(const virStorageRevContext *ctx,
+                            const char *subcommand);
+
 int
 virStorageThinAwaitOrphans(const virStorageRevContext *ctx);
 

@@ -127,7 +127,7 @@ virStorageThinGroupFree(virStorageRevContext *ctx,
 {
     /* # lvm vgs --noheadings --units b --nosuffix -o vg_free vg
      *   1069547520 */
-    g_autoptr(virCommand) cmd = virStorageThinCommand(ctx, "vgs");
+    g_autoptr(virCommand) cmd = virStorageThinReportCommand(ctx, "vgs");
     g_autofree char *output = NULL;
     unsigned long long size = 0;
     int status = 0;
@@ -494,7 +494,7 @@ virStorageThinPoolFindSources(void)
     /* # lvm lvs --reportformat json -o vg_name,lv_name -S segtype=thin-pool
      *  {"report": [ {"lv": [ {"vg_name":"qubes_dom0", "lv_name":"vm-pool"} ] } ] } */
     virStorageRevContext host = { 0 };
-    g_autoptr(virCommand) cmd = virStorageThinCommand(&host, "lvs");
+    g_autoptr(virCommand) cmd = virStorageThinReportCommand(&host, "lvs");
     g_autoptr(virJSONValue) json = NULL;
     g_autofree char *output = NULL;
     g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;

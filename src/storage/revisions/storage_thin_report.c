@@ -107,7 +107,7 @@ virStorageThinReportParseLV(virStorageThinReport *report,
     lv->uuid = g_strdup(virStorageThinColumn(row, "lv_uuid"));
     lv->origin = *origin ? virStorageThinPlainName(origin) : NULL;
     lv->tags = g_strsplit(tags, ",", -1);
-    lv->merging = *virStorageThinColumn(row, "lv_merging") != '\0';
+    lv->merging = lv->origin && *virStorageThinColumn(row, "lv_merging") != '\0';
 
     if (!*lv->name ||
         virStorageThinNumber(row, "lv_size", &lv->size) < 0 ||
