@@ -20,6 +20,36 @@ def shifted(name, device):
     return "/dev/mapper/" + name
 
 
+class Faulty:
+    """A device in front of a disk, that can be made to fail."""
+
+    # What it is while it does: all fails, or what is written does, or is lost
+    # and nobody told.
+    WAYS = {"error": "error",
+            "error_writes": "flakey {place} 0 1 1 error_writes",
+            "drop_writes": "flakey {place} 0 1 1 drop_writes"}
+
+    def __init__(self, disk):
+        self.name = "faulty-" + os.path.basename(disk)
+        self.place = f"{disk} {SHIFT // 512}"
+        self.path = shifted(self.name, disk)
+        self.size = int(run("blockdev", "--getsz", self.path).stdout)
+
+    def become(self, target):
+        run("dmsetup", "suspend", "--noflush", self.name)
+        run("dmsetup", "load", self.name, "--table", f"0 {self.size} {target}")
+        run("dmsetup", "resume", self.name)
+
+    def fail(self, way):
+        self.become(self.WAYS[way].format(place=self.place))
+
+    def heal(self):
+        self.become("linear " + self.place)
+
+    def close(self):
+        run("dmsetup", "remove", "--retry", self.name, check=False)
+
+
 class Disks:
     """Loop devices, and the files below a folder that they are on."""
 

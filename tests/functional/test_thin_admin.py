@@ -2,7 +2,6 @@
 """A second administrator, and settings that LVM's output depends on."""
 
 import contextlib
-import os
 import threading
 
 import libvirt

@@ -10,15 +10,13 @@ import libvirt
 import pytest
 
 import thinfill
-from disks import SHIFT, shifted
-from filesystems import run
 from operations import other_pool_volume
 from pools import INVALID, MIB, pattern, refused, volume_xml, wait_for
 from streams import upload
 from thincalls import CALLS, some
 from thinpool import ThinPool
 from users import opened
-from volumegroup import VolumeGroup, lvm
+from volumegroup import lvm
 
 NO_ROOM = (libvirt.VIR_ERR_OPERATION_FAILED, INVALID,
            libvirt.VIR_ERR_INTERNAL_ERROR)
@@ -252,52 +250,6 @@ def test_missing_disk_is_reported(own, disks):
     disks.attach(path)
     pool.virt.create(0)
     assert pool.holds("a", "two") and pool.holds("r@live", "two")
-
-
-def faulty(disk):
-    """A device in front of a disk, that can be made to fail."""
-    name = "faulty-" + disk.rsplit("/", 1)[1]
-    device = shifted(name, disk)
-    size, first = int(run("blockdev", "--getsz", device).stdout), SHIFT // 512
-
-    def become(target):
-        run("dmsetup", "suspend", "--noflush", name)
-        run("dmsetup", "load", name, "--table", target)
-        run("dmsetup", "resume", name)
-
-    return (device, lambda: become(f"0 {size} error"),
-            lambda: become(f"0 {size} linear {disk} {first}"))
-
-
-@pytest.mark.timeout_seconds(240)
-def test_disk_that_fails(disks, daemon):
-    """dm-error under the PV: errors are told, and nothing hangs."""
-    disk = disks.add(256 * MIB)
-    device, fail, heal = faulty(disk)
-    group = VolumeGroup("faulty", device)
-    pool = ThinPool(daemon, group, "vm-pool")
-    try:
-        group.add_thin_pool("vm-pool", 64 * MIB, 4 * MIB)
-        pool.up()
-        some(pool)
-        fail()
-        for name in ("create", "clone", "start", "pin", "upload"):
-            with refused():
-                CALLS[name](pool)
-        with contextlib.suppress(libvirt.libvirtError):
-            pool.virt.destroy()
-        heal()
-        lvm("vgchange", "-q", "-q", "-an", group.name, check=False)
-        lvm("vgchange", "-q", "-q", "-ay", group.name, check=False)
-        pool.begin()
-        assert pool.holds("a", "two") and not pool.dirty("a")
-        assert pool.holds("r", "one") and pool.dirty("r")
-        assert pool.files.at_rest() == []
-    finally:
-        heal()
-        pool.forget()
-        group.close()
-        run("dmsetup", "remove", "--retry", device, check=False)
 
 
 # Large sectors, slow commands

@@ -186,17 +186,21 @@ class VolumeGroup:
             lvm("lvremove", "-q", "-q", "-ff", "-y", "-S", f"pool_lv={thin}",
                 self.name)
 
+    def drop_devices(self, *options):
+        """Remove its devices, also those that LVM knows nothing of."""
+        for _ in range(3):      # what is below goes after what is above
+            names = subprocess.run(["dmsetup", "ls"], capture_output=True,
+                                   text=True, check=True).stdout.split()
+            for name in names:
+                if name.startswith(self.mapper("")):
+                    subprocess.run(["dmsetup", "remove", *options, name],
+                                   capture_output=True, check=False)
+
     def close(self):
         """Remove the group and all that is in it, whatever its state."""
         done = lvm("vgremove", "-q", "-q", "-ff", "-y", self.name, check=False)
         if done.returncode:
-            for _ in range(3):      # what is below goes after what is above
-                names = subprocess.run(["dmsetup", "ls"], capture_output=True,
-                                       text=True, check=True).stdout.split()
-                for name in names:
-                    if name.startswith(self.mapper("")):
-                        subprocess.run(["dmsetup", "remove", "--force", name],
-                                       capture_output=True, check=False)
+            self.drop_devices("--force")
             subprocess.run(["wipefs", "-q", "-a", self.device], check=False)
             shutil.rmtree(f"/dev/{self.name}", ignore_errors=True)
         lvm("pvremove", "-q", "-q", "-ff", "-y", self.device, check=False)

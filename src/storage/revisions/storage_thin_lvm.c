@@ -263,7 +263,8 @@ virStorageThinRunReport(const virStorageRevContext *ctx,
                         char **output)
 {
     /*
-     * # lvm fullreport --devices /dev/sdb --config 'log/verbose=0 …' --all --reportformat json --units b --nosuffix --configreport vg -o … vg
+     * # lvm fullreport --devices /dev/sdb --config 'log/verbose=0 …' --all --reportformat json --units b --nosuffix
+     *       --configreport vg -o … vg
      *
      *  {"report": [ {"vg": [ {"vg_extent_size":"4194304", "vg_mda_free":"34072064"} ],
      *                "pv": [ {"pv_name":"/dev/sdb"} ], "lv": [ ], "pvseg": [ ],
