@@ -10,6 +10,7 @@ import libvirt
 import pytest
 
 import thinfill
+from disks import Faulty
 from operations import other_pool_volume
 from pools import INVALID, MIB, pattern, refused, volume_xml, wait_for
 from streams import upload
@@ -250,6 +251,43 @@ def test_missing_disk_is_reported(own, disks):
     disks.attach(path)
     pool.virt.create(0)
     assert pool.holds("a", "two") and pool.holds("r@live", "two")
+
+
+@pytest.fixture
+def second(disks):
+    """A second disk for a group, that can be made to fail."""
+    disk = Faulty(disks.add(64 * MIB))
+    yield disk
+    disk.heal()
+    disk.close()
+
+
+@pytest.mark.slow
+def test_disk_that_a_running_pool_misses(second, own):
+    """Section 6: told; once it is back, nothing is lost, nor noted of it."""
+    pool = own()
+    some(pool)
+    group = pool.group.name
+    lvm("vgextend", "-q", "-q", "-y", group, second.path)
+    lvm("lvextend", "-q", "-q", "-l", "+32", f"{group}/vm-pool", second.path)
+    pool.refresh()
+    before = pool.group.metadata()["logical_volumes"]
+    second.fail("error")
+    for name in ("create", "clone", "start", "pin", "upload"):
+        with refused(match="missing"):
+            CALLS[name](pool)
+    for change in (lambda: pool.discard("r"), lambda: pool.delete("b"),
+                   lambda: pool.redefine("a", keep=3)):
+        with refused(match="missing"):
+            change()
+    assert pool.group.metadata()["logical_volumes"] == before
+    second.heal()
+    pool.begin()
+    assert pool.holds("a", "two") and pool.holds("r@live", "two")
+    assert lvm("vgs", "--noheadings", "-o", "vg_missing_pv_count",
+               group).stdout.strip() == "0"
+    pool.commit("r")
+    assert pool.holds("r", "two")
 
 
 # Large sectors, slow commands

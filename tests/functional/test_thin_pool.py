@@ -177,8 +177,8 @@ def test_start_without_group_fails_and_later_works(disks, groups, daemon):
         pool.virt.destroy()
         lvm("vgchange", "-q", "-q", "-an", group.name)
         path = disks.detach(group.device)
-        daemon.restart()
-        assert not pool.virt.isActive()
+        daemon.restart_as_after_boot()
+        assert not pool.virt.isActive() and pool.virt.autostart()
         with refused(match=group.name):
             pool.virt.create(0)
         group.device = disks.attach(path)

@@ -44,6 +44,9 @@ VIR_LOG_INIT("storage.storage_thin_lvm");
 #define ORPHANS_PATIENCE_MS (30 * 1000)
 #define ORPHANS_PAUSE_MS 50
 
+/* No sector is larger. */
+#define BLOCK 4096
+
 /* The volume groups in which nobody is at work but this daemon. */
 static virMutex mutex = VIR_MUTEX_INITIALIZER;
 static GHashTable *taken;
@@ -178,8 +181,36 @@ virStorageThinChange(const virStorageRevContext *ctx,
 }
 
 
-/* Likewise, but it looks at all devices. lvremove and lvchange work on a volume group of which disks are missing, and
- * write that these are: one that the group has got since the last refresh must not be missed. All others refuse. */
+/* Can all known disks of the volume group be read? lvremove and lvchange do not mind: they note in the group that one
+ * is missing, and it stays so when it is back; and the thin pool cannot do what they ask. */
+static int
+virStorageThinCheckDisks(const virStorageRevContext *ctx,
+                         const char *subject)
+{
+    g_autofree void *block = NULL;
+    size_t i;
+
+    if (posix_memalign(&block, BLOCK, BLOCK) != 0) {
+        virReportSystemError(ENOMEM, _("cannot look for the disks of volume group '%1$s'"), ctx->vg);
+        return -1;
+    }
+    for (i = 0; ctx->pvs && ctx->pvs[i]; i++) {
+        VIR_AUTOCLOSE fd = open(ctx->pvs[i], O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+        if (fd < 0 || pread(fd, block, BLOCK, 0) != BLOCK) {
+            virReportSystemError(fd < 0 ? errno : EIO,
+                                 _("'%1$s' is not changed, since the physical volume '%2$s' of volume group '%3$s' is missing: attach it first; or refresh the pool, if the group has got a new one"),
+                                 subject, ctx->pvs[i], ctx->vg);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+
+/* As virStorageThinChange, but it looks at all devices. lvremove and lvchange work on a volume group of which disks are
+ * missing, and write that these are: one that the group has got since the last refresh must not be missed. All others
+ * refuse. */
 static virCommand *
 virStorageThinChangeOfWhole(const char *subcommand)
 {
@@ -421,6 +452,8 @@ virStorageThinRemove(const virStorageRevContext *ctx,
     /* # lvm lvremove -qq --yes --force vg/vm-work-private-1763700000-back */
     g_autoptr(virCommand) cmd = virStorageThinChangeOfWhole("lvremove");
 
+    if (virStorageThinCheckDisks(ctx, subject) < 0)
+        return -1;
     virCommandAddArg(cmd, "--force");
     for (; *lvs; lvs++)
         virStorageThinCommandAddLV(cmd, ctx, *lvs);
@@ -554,7 +587,9 @@ virStorageThinTag(const virStorageRevContext *ctx,
     changed = virStorageThinAddTags(cmd, "--deltag", state->tags, (char **) tags->pdata);
     changed |= virStorageThinAddTags(cmd, "--addtag", (char **) tags->pdata, state->tags);
     virStorageThinCommandAddLV(cmd, ctx, state->file);
-    if (changed && virStorageThinChangeRun(ctx, cmd, state->file) < 0)
+    if (changed &&
+        (virStorageThinCheckDisks(ctx, state->file) < 0 ||
+         virStorageThinChangeRun(ctx, cmd, state->file) < 0))
         return -1;
 
     g_strfreev(state->tags);

@@ -389,8 +389,8 @@ virStorageThinPoolBringUp(virStorageRevContext *ctx,
 }
 
 
-/* As virStorageThinCollect(), for the heads and revisions that are active, without those of volumes that somebody changes,
- * or is about to read. All others are in @locks, as long as that is there. */
+/* As virStorageThinCollect(), for the heads and revisions that are active, without those of volumes that somebody
+ * changes, or is about to read. All others are locked as long as there is @locks. */
 static GPtrArray *
 virStorageThinCollectIdle(virStorageRevContext *ctx,
                           GHashTable *families,

@@ -37,7 +37,7 @@ virStorageThinIsNearlyFull(unsigned long long used,
  * virStorageThinBreakage:
  * @status: of a thin pool that is active
  *
- * LVM notes in the volume group what it is about to have the thin pool make or remove, and would be left with that note.
+ * LVM notes in the volume group what it is about to have the thin pool make or remove, and would be left with that.
  *
  * Returns why nothing can be added to it, nor removed, not translated yet, or NULL
  */
