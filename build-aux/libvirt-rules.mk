@@ -14,7 +14,7 @@ AWK = awk
 
 include build-aux/syntax-check.mk
 
-VC_LIST = { find src/conf -type l -name '*.[ch]'; find src/storage/revisions/ -name '*.[ch]'; }
+VC_LIST = { find src/conf src/remote -type l -name '*.[ch]'; find src/storage/revisions/ -name '*.[ch]'; }
 
 # po/ is ours to look after, for our files: build-aux/syntax-check.mk.
 not_ours = sc_po_check

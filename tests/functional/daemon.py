@@ -111,6 +111,13 @@ class Daemon:
             assert done.returncode == 0, done.stderr
         return done
 
+    def answers(self, pool):
+        """Whether it has time for another client, and another pool."""
+        try:
+            return pool in self.virsh("pool-dumpxml", pool, timeout=30).stdout
+        except subprocess.TimeoutExpired:
+            return False
+
 
 class Watchdog:
     """Ends a test that hangs, by killing the daemon it waits for."""

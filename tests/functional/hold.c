@@ -49,6 +49,14 @@ int fdatasync(int fd)
     return real(fd);
 }
 
+int fsync(int fd)
+{
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+
+    hold("fsync");
+    return real(fd);
+}
+
 int unlinkat(int fd, const char *name, int flags)
 {
     int (*real)(int, const char *, int) =
@@ -77,4 +85,25 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
 
     hold("pwrite");
     return real(fd, data, len, offset);
+}
+
+ssize_t pread64(int fd, void *data, size_t len, off64_t offset)
+{
+    ssize_t (*real)(int, void *, size_t, off64_t) =
+        (ssize_t (*)(int, void *, size_t, off64_t))
+        dlsym(RTLD_NEXT, "pread64");
+
+    hold("pread");
+    return real(fd, data, len, offset);
+}
+
+int renameat2(int from, const char *old, int to, const char *new,
+              unsigned int flags)
+{
+    int (*real)(int, const char *, int, const char *, unsigned int) =
+        (int (*)(int, const char *, int, const char *, unsigned int))
+        dlsym(RTLD_NEXT, "renameat2");
+
+    hold("renameat2");
+    return real(from, old, to, new, flags);
 }

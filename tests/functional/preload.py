@@ -7,14 +7,17 @@ import subprocess
 
 import pytest
 
+from pools import wait_for
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Holds:
     """Calls of the daemon that wait until the test lets them go (hold.c)."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, wrapper):
         self.folder = str(folder)
+        self.wrapper = wrapper  # words before another daemon's command
 
     def arm(self, call):
         """The next call of that name waits."""
@@ -24,6 +27,15 @@ class Holds:
     def is_held(self, call):
         """Whether the daemon is in that call."""
         return os.path.exists(f"{self.folder}/{call}.held")
+
+    @contextlib.contextmanager
+    def during(self, call):
+        """While the daemon is in that call; let go afterwards."""
+        try:
+            wait_for(lambda: self.is_held(call), what=call)
+            yield
+        finally:
+            self.release(call)
 
     def release(self, call):
         """Let it go, or do not wait for it any more."""
@@ -35,8 +47,8 @@ class Holds:
 @contextlib.contextmanager
 def holding(daemon, folder):
     """A daemon of which single calls can be held."""
-    with preloaded(daemon, folder, "hold", HOLD_FOLDER=str(folder)):
-        yield Holds(folder)
+    with preloaded(daemon, folder, "hold", HOLD_FOLDER=str(folder)) as words:
+        yield Holds(folder, words)
 
 
 @contextlib.contextmanager
@@ -46,12 +58,12 @@ def preloaded(daemon, folder, name, **variables):
     subprocess.run(["cc", "-shared", "-fPIC", "-Wall", "-Werror", "-o",
                     library, os.path.join(HERE, name + ".c"), "-ldl"],
                    check=True)
-    words = [f"{key}={value}" for key, value in variables.items()]
+    words = ["env", f"LD_PRELOAD={library}",
+             *(f"{key}={value}" for key, value in variables.items())]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LIBVIRTD_WRAPPER",
-                     " ".join(["env", f"LD_PRELOAD={library}", *words]))
+        patch.setenv("LIBVIRTD_WRAPPER", " ".join(words))
         daemon.restart()
     try:
-        yield
+        yield words
     finally:
         daemon.restart()

@@ -38,11 +38,8 @@ def held(holds, name, pool, operation):
     """operation(pool) waits in the system call of that name."""
     holds.arm(name)
     with apart(pool) as other, running(operation, other):
-        try:
-            wait_for(lambda: holds.is_held(name), what=name)
+        with holds.during(name):
             yield
-        finally:
-            holds.release(name)
 
 
 def export(stock):
@@ -185,6 +182,28 @@ def test_volume_is_not_made_to_start_from_one_that_is_being_deleted(
             time.sleep(0.3)
             holds.release("unlinkat")
     assert outcome == ["refused"] and not pool.has("b")
+
+
+def test_daemon_answers_while_an_upload_ends(holds, pool, stock, daemon):
+    """Section 9: the end of an upload is waited for by its client alone."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    holds.arm("fsync")
+    with running(stream.finish) as finished, holds.during("fsync"):
+        assert daemon.answers(stock.name()) and not finished
+        assert "a" in pool.names()
+    (ident,) = pool.revisions("a")
+    assert pool.holds("a", "two") and pool.holds(f"a@{ident}", "one")
+
+
+def test_daemon_answers_while_an_upload_is_removed(holds, pool, daemon):
+    """Section 9: an abort does not wait for the storage, either."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    holds.arm("unlinkat")
+    with running(abort, stream), holds.during("unlinkat"):
+        assert daemon.answers(pool.name)
+    assert pool.holds("a", "one") and pool.files.at_rest() == []
 
 
 def create_snapshot_volume(pool):

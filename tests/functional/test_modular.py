@@ -2,14 +2,18 @@
 """Domains and storage in daemons of their own (design section 8)."""
 
 import contextlib
+import copy
 import os
 import subprocess
 
 import libvirt
 import pytest
 
+from daemon import Daemon
 from domains import Domain, disk, disk_on
 from pools import pattern, wait_for
+from pools import running as meanwhile
+from streams import upload
 
 pytestmark = pytest.mark.usually_once
 
@@ -17,11 +21,11 @@ DAEMONS = {"storage": "virtstoraged", "qemu": "virtqemud"}
 
 
 @contextlib.contextmanager
-def running(programs, name, driver):
+def running(programs, name, driver, sock=None, wrapper=()):
     """A connection to one of the daemons, while it runs."""
     root = os.environ["LIBVIRTD_ROOT"]
-    sock = f"{root}/run/libvirt/{name}-sock"
-    with subprocess.Popen([f"{programs}/{name}", "-f",
+    sock = f"{root}/run/libvirt/{sock or name + '-sock'}"
+    with subprocess.Popen([*wrapper, f"{programs}/{name}", "-f",
                            f"{root}/etc/libvirt/libvirtd.conf",
                            "-p", f"{root}/run/{name}.pid"]) as process:
         try:
@@ -70,6 +74,30 @@ def test_live_copy_of_another_daemons_pool(pool, modular):
     with open(vol.path(), "rb") as file:
         assert file.read() == pattern("two")
     assert "a@live" not in [v.name() for v in storage.listAllVolumes()]
+
+
+@pytest.fixture
+def proxied(holds, pool, programs):
+    """A pool that its clients come to by the daemon for old ones."""
+    through = copy.copy(pool)
+    with running(programs, "virtstoraged", "storage",
+                 wrapper=holds.wrapper), \
+            running(programs, "virtproxyd", "storage", "libvirt-sock") as conn:
+        through.daemon = Daemon()
+        through.daemon.uri = conn.getURI()
+        yield through
+        through.daemon.drop()
+
+
+def test_proxy_answers_while_an_upload_ends(holds, proxied):
+    """Neither daemon has its other clients wait for the end of a stream."""
+    proxied.create("a")
+    stream = upload(proxied, "a", pattern("two"), finish=False)
+    holds.arm("fsync")
+    with meanwhile(stream.finish) as finished, holds.during("fsync"):
+        assert proxied.daemon.answers(proxied.name) and not finished
+    with open(proxied.device("a"), "rb") as file:
+        assert file.read() == pattern("two")
 
 
 def test_other_domains_need_no_storage_daemon(programs, tmp_path):

@@ -48,7 +48,7 @@ static const struct {
     { 5, 2 }, /* ptmx */
 };
 
-/* After so many bytes all is written out, so that the sync at the end does not take long: others wait for that. */
+/* After so many bytes all is written out, so that the sync at the end does not take long: the client waits for that. */
 #define WRITE_OUT_BYTES (32ULL * 1024 * 1024)
 /* What an entry counts for, whatever is in it. */
 #define ENTRY_BYTES (4 * 1024)

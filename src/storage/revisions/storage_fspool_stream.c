@@ -26,15 +26,11 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-/* So long the end of a stream waits for a thread that is to give up. It is the daemon's event loop which waits. */
-#define GIVE_UP_MS 500
-
 /* A thread and how it ended. */
 typedef struct _virStorageFspoolPipe virStorageFspoolPipe;
 struct _virStorageFspoolPipe {
     int ends[2];      /* to read from, to write to */
     bool running;
-    bool abandoned;   /* nobody waits for the thread: what is its, it frees itself */
     virErrorPtr err;  /* of the thread, when it has failed */
 };
 
@@ -111,15 +107,14 @@ virStorageFspoolPipeFailed(virStorageFspoolPipe *pipe)
 }
 
 
-/* Called by the thread, and the last that it does; but it frees what is its when this returns true. */
-static bool
+/* Called by the thread, and the last that it does. */
+static void
 virStorageFspoolPipeEnded(virStorageFspoolPipe *pipe)
 {
     VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
 
     pipe->running = false;
     virCondBroadcast(&ended);
-    return pipe->abandoned;
 }
 
 
@@ -130,20 +125,6 @@ virStorageFspoolPipeJoin(virStorageFspoolPipe *pipe)
 
     while (pipe->running)
         ignore_value(virCondWait(&ended, &mutex));
-}
-
-
-/* Returns true when the thread has ended, or false when it takes long, and is left alone. */
-static bool
-virStorageFspoolPipeAbandon(virStorageFspoolPipe *pipe)
-{
-    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
-    unsigned long long until = g_get_real_time() / 1000 + GIVE_UP_MS;
-
-    while (pipe->running && virCondWaitUntil(&ended, &mutex, until) == 0)
-        continue;
-    pipe->abandoned = pipe->running;
-    return !pipe->abandoned;
 }
 
 
@@ -171,18 +152,6 @@ virStorageFspoolPipeClear(virStorageFspoolPipe *pipe)
 }
 
 
-static void
-virStorageFspoolStagingFree(virStorageRevStaging *staging)
-{
-    virStorageFspoolPipeClear(&staging->pipe);
-    virStorageFspoolStageClear(&staging->stage);
-    virStorageFspoolPoolClear(&staging->pool);
-    virStorageRevContextFree(staging->ctx);
-    g_free(staging->volume);
-    g_free(staging);
-}
-
-
 /* What nobody wants to read is taken all the same: a pipe that nobody reads from would be an error of the stream,
  * without the reason. */
 static void
@@ -206,8 +175,7 @@ virStorageFspoolUnpackMain(void *opaque)
         virStorageFspoolPipeFailed(&staging->pipe);
         virStorageFspoolPipeDrain(staging->pipe.ends[0]);
     }
-    if (virStorageFspoolPipeEnded(&staging->pipe))
-        virStorageFspoolStagingFree(staging);
+    virStorageFspoolPipeEnded(&staging->pipe);
 }
 
 
@@ -294,15 +262,20 @@ virStorageFspoolStagingCommit(virStorageRevContext *ctx,
 }
 
 
-/* An archive that is given up may be in the middle of a file, and the storage slow. */
+/* An archive that is given up may be in the middle of a file, and the storage slow: the tree is out of everybody's way
+ * before that is waited for. */
 void
 virStorageFspoolStagingEnd(virStorageRevStaging *staging)
 {
     g_atomic_int_set(&staging->cancelled, 1);
     VIR_FORCE_CLOSE(staging->pipe.ends[1]);
     virStorageFspoolStageGiveUp(&staging->stage);
-    if (virStorageFspoolPipeAbandon(&staging->pipe))
-        virStorageFspoolStagingFree(staging);
+    virStorageFspoolPipeClear(&staging->pipe);
+    virStorageFspoolStageClear(&staging->stage);
+    virStorageFspoolPoolClear(&staging->pool);
+    virStorageRevContextFree(staging->ctx);
+    g_free(staging->volume);
+    g_free(staging);
 }
 
 
@@ -315,7 +288,7 @@ virStorageFspoolPackMain(void *opaque)
     if (virStorageFspoolArchivePack(fd, packing->pipe.ends[1], packing->name) < 0)
         virStorageFspoolPipeFailed(&packing->pipe);
     VIR_FORCE_CLOSE(packing->pipe.ends[1]);
-    ignore_value(virStorageFspoolPipeEnded(&packing->pipe));
+    virStorageFspoolPipeEnded(&packing->pipe);
 }
 
 

@@ -24,8 +24,8 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
-/* After so many bytes the kernel is told to write them back, so that the sync at the end does not take long: it runs in
- * the daemon's event loop. */
+/* After so many bytes the kernel is told to write them back, so that the sync at the end, which the client waits for,
+ * does not take long. */
 #define VIR_STORAGE_REV_WRITEBACK_BYTES (32ULL * 1024 * 1024)
 
 /*
@@ -235,8 +235,8 @@ virStorageRevStreamOpen(virStreamPtr stream,
 }
 
 
-/* Opens the stream on the pipe itself: what finds it full waits at the client. A thread of the stream would wait here,
- * and the daemon's event loop for it. */
+/* Opens the stream on the pipe itself: what finds it full, or empty, waits at the client. A thread of the stream would
+ * wait here, and the daemon's event loop for it. */
 static int
 virStorageRevStreamOpenPipe(virStreamPtr stream,
                             int pipe,
@@ -245,7 +245,7 @@ virStorageRevStreamOpenPipe(virStreamPtr stream,
     int fd = fcntl(pipe, F_DUPFD_CLOEXEC, 0);
 
     if (fd < 0) {
-        virReportSystemError(errno, _("cannot upload to volume '%1$s'"), volume);
+        virReportSystemError(errno, _("cannot open a stream of volume '%1$s'"), volume);
         return -1;
     }
     if (virFDStreamOpen(stream, fd) < 0) {
@@ -433,10 +433,11 @@ struct _virStorageRevDownload {
     int fd;                        /* of an image, with the locks that keep others from changing it */
     char *temporary;               /* an image that was made or activated, or NULL */
     virStorageRevPacking *packing; /* the archive of a tree, or NULL */
+    unsigned long long left;       /* of the archive, what was asked for and is still to come */
 };
 
 
-/* The end of a stream is in the daemon's event loop: what it has read is removed in the background. */
+/* What was read is removed in the background: the client need not wait for that. */
 static int
 virStorageRevDownloadFree(virStorageRevDownload *download,
                           bool finish)
@@ -452,6 +453,24 @@ virStorageRevDownloadFree(virStorageRevDownload *download,
     g_free(download->temporary);
     g_free(download);
     return ret;
+}
+
+
+/* Of an archive: a pipe knows no length. */
+static int
+virStorageRevDownloadRecv(virStreamPtr st,
+                          char *data,
+                          size_t nbytes)
+{
+    virStorageRevDownload *download = (virStorageRevDownload *) st->driver;
+    int got;
+
+    nbytes = MIN(nbytes, download->left);
+    if (nbytes == 0)
+        return 0;
+    if ((got = download->original->streamRecv(st, data, nbytes)) > 0)
+        download->left -= got;
+    return got;
 }
 
 
@@ -488,6 +507,8 @@ virStorageRevDownloadAttach(virStorageRevDownload *download,
 {
     download->original = stream->driver;
     download->driver = *stream->driver;
+    if (download->packing)
+        download->driver.streamRecv = virStorageRevDownloadRecv;
     download->driver.streamFinish = virStorageRevDownloadFinish;
     download->driver.streamAbort = virStorageRevDownloadAbort;
     stream->driver = &download->driver;
@@ -510,6 +531,25 @@ virStorageRevDownloadOpen(virStorageRevDownload *download,
     if (download->packing && !lasting)
         download->locks = g_steal_pointer(&op->locks);
     return fd;
+}
+
+
+static int
+virStorageRevDownloadOpenStream(virStorageRevDownload *download,
+                                virStreamPtr stream,
+                                const char *volume,
+                                unsigned long long offset,
+                                unsigned long long length,
+                                bool sparse)
+{
+    if (!download->packing) {
+        if (virStorageRevStreamOpen(stream, download->fd, offset, length, sparse, O_RDONLY) < 0)
+            return -1;
+        virFDStreamSkipHoles(stream);
+        return 0;
+    }
+    download->left = length > 0 ? length : ULLONG_MAX;
+    return virStorageRevStreamOpenPipe(stream, download->fd, volume);
 }
 
 
@@ -540,7 +580,7 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
 
     virStorageRevOperationUnlock(&op);
     if ((download->fd = virStorageRevDownloadOpen(download, &op, state)) >= 0)
-        ret = virStorageRevStreamOpen(stream, download->fd, offset, length, sparse, O_RDONLY);
+        ret = virStorageRevDownloadOpenStream(download, stream, name->volume, offset, length, sparse);
     if (download->packing) /* which ends when nobody reads any more */
         VIR_FORCE_CLOSE(download->fd);
     virStorageRevOperationLock(&op, 0);
@@ -549,7 +589,6 @@ virStorageRevDownloadBegin(virStoragePoolObj *obj,
         virStorageRevDownloadFree(download, false);
         return -1;
     }
-    virFDStreamSkipHoles(stream);
     virStorageRevDownloadAttach(download, stream);
     return 0;
 }
