@@ -111,6 +111,19 @@ def test_other_projects_stay(fspool, fs):
             os.rmdir(f"{fs.path}/other-{ident}")
 
 
+@pytest.mark.needs("project")
+def test_record_of_a_file_that_stays_open_goes_later(fspool, fs):
+    """Section 6: what had to wait is done by a refresh, at the latest."""
+    before = set(fs.records())
+    fspool.create("a", LIMIT, content="one")
+    with open(fspool.device("a") + "/data", "rb"):
+        fspool.delete("a")
+        assert fspool.files.at_rest() == []
+        time.sleep(4)  # until the daemon has looked, and found it counted
+        assert not set(fs.records()) <= before
+    wait_for(lambda: records_are(fs, before, fspool), 60, "records freed")
+
+
 # A project that two items have
 
 

@@ -92,10 +92,8 @@ virStorageBackendFspoolStart(virStoragePoolObj *obj)
         return -1;
     /* a server that was mounted before may not answer any more */
     if (virStorageFspoolSourceIsAlive(virStoragePoolObjGetDef(obj)) == 0 &&
-        virStorageBackendFspoolPrepare(virStoragePoolObjGetDef(obj)) == 0) {
-        virStorageRevPoolGet(virStoragePoolObjGetDef(obj))->starting = true;
+        virStorageBackendFspoolPrepare(virStoragePoolObjGetDef(obj)) == 0)
         return 0;
-    }
 
     virErrorPreserveLast(&err);
     if (!directory)
@@ -174,10 +172,10 @@ virStorageBackendFspoolUpdatePool(virStoragePoolObj *obj)
 }
 
 
+/* What the kernel still counted when a tree was removed, by a file that was open, may be free by now: the worker looks. */
 static int
 virStorageBackendFspoolScan(virStoragePoolObj *obj)
 {
-    virStorageRevPool *def = virStorageRevPoolGet(virStoragePoolObjGetDef(obj));
     g_autoptr(virStorageRevContext) ctx = virStorageRevContextNew(virStoragePoolObjGetDef(obj));
     g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
     g_autoptr(virStorageFspoolScan) scan = NULL;
@@ -189,9 +187,7 @@ virStorageBackendFspoolScan(virStoragePoolObj *obj)
     virStorageFspoolRecover(&pool, scan);
     virStorageRevPoolReplace(obj, scan->families);
 
-    if (def->starting)
-        virStorageRevWorkerSettle(ctx);
-    def->starting = false;
+    virStorageRevWorkerEnsureSettle(ctx);
     return 0;
 }
 

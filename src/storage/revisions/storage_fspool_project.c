@@ -432,7 +432,8 @@ virStorageFspoolProjectRelease(const virStorageFspoolQuota *quota,
 }
 
 
-/* Of our ids, one that is limited is an item's, whose own directory has it, or was one's. */
+/* Of our ids, one that is limited is an item's, whose own directory has it, or was one's. While files have it, it may be
+ * either, so that nothing is known to wait: the next refresh has it looked at again. */
 int
 virStorageFspoolProjectSweep(const virStorageFspoolQuota *quota,
                              int poolfd)

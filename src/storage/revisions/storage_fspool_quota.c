@@ -291,7 +291,7 @@ virStorageFspoolQuotaRelease(const virStorageFspoolQuota *quota,
  * Does what virStorageFspoolQuotaRelease() could not do yet, or a crash kept it from: for every subvolume that is gone
  * and had been claimed or limited here, and every project of ours that no file has any more. What others made stays.
  *
- * Returns 0; 1 when some have to wait again; or -1 with errno
+ * Returns 0; 1 when some subvolumes have to wait again; or -1 with errno
  */
 int
 virStorageFspoolQuotaSweep(const virStorageFspoolQuota *quota,

@@ -423,6 +423,37 @@ virStorageRevWorkerSettle(const virStorageRevContext *ctx)
 }
 
 
+/* Are a pool's sizes going to be read? */
+static bool
+virStorageRevWorkerSettles(const unsigned char *pool)
+{
+    VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
+    GList *link;
+
+    for (link = timed.head; link; link = link->next) {
+        const virStorageRevJob *job = link->data;
+
+        if (!job->volume && memcmp(job->pool, pool, VIR_UUID_BUFLEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+
+/**
+ * virStorageRevWorkerEnsureSettle:
+ * @ctx: pool that was refreshed
+ *
+ * Does the same unless that is going to happen anyway: it is not put off by who asks often.
+ */
+void
+virStorageRevWorkerEnsureSettle(const virStorageRevContext *ctx)
+{
+    if (!virStorageRevWorkerSettles(ctx->uuid))
+        virStorageRevWorkerSettle(ctx);
+}
+
+
 /**
  * virStorageRevWorkerPrecache:
  * @ops: backend

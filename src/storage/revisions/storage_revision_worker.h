@@ -32,6 +32,9 @@ void
 virStorageRevWorkerSettle(const virStorageRevContext *ctx);
 
 void
+virStorageRevWorkerEnsureSettle(const virStorageRevContext *ctx);
+
+void
 virStorageRevWorkerPrecache(const virStorageRevOps *ops,
                             const unsigned char *pool,
                             const char *volume);
