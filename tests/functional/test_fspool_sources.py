@@ -3,6 +3,8 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,8 +14,10 @@ import pytest
 from filesystems import loop_devices_of, run
 from fsplaces import IN_GUEST
 from fspoolpool import FsPool, stock_pool
-from fstrees import destroy, mount_of, put, write_until_full
-from pools import INVALID, MIB, refused, usually, volume_xml, wait_for
+from fstrees import (archive, destroy, member, mount_of, put,
+                     write_until_full)
+from pools import (INVALID, MIB, refused, running, usually, volume_xml,
+                   wait_for)
 from reflinkpool import ReflinkPool
 
 
@@ -382,6 +386,53 @@ def test_busy_pool_does_not_stop(source, fmt):
         os.close(fd)
     pool.virt.destroy()
     assert mount_of(pool.path) is None
+
+
+def stops(pool):
+    """Whether a pool can be stopped by now."""
+    with contextlib.suppress(libvirt.libvirtError):
+        pool.virt.destroy()
+    return not pool.virt.isActive()
+
+
+UPLOADER = """
+import sys, libvirt
+conn = libvirt.open(sys.argv[1])
+vol = conn.storagePoolLookupByName(sys.argv[2]).storageVolLookupByName('a')
+stream = conn.newStream(0)
+vol.upload(stream, 0, 0, 0)
+while data := sys.stdin.buffer.read1():
+    while data:
+        data = data[stream.send(data):]
+"""
+
+
+def feed(pipe, data):
+    """Write as much as the reader takes, who goes on waiting for more."""
+    with contextlib.suppress(BrokenPipeError):
+        pipe.write(data)
+        pipe.flush()
+
+
+@pytest.mark.only_host
+@pytest.mark.parametrize("size", [MIB // 64, 96 * MIB], ids=["part", "full"])
+def test_pool_stops_after_an_upload_that_hung(holds, source, fmt, size):
+    """Section 6: what was given up lets go when the storage answers."""
+    pool = started(source, fmt)
+    pool.create("a", content="one")
+    holds.arm("pwrite")
+    data = archive(member("f", bytes(size)))
+    with subprocess.Popen([sys.executable, "-c", UPLOADER, pool.daemon.uri,
+                           pool.name], stdin=subprocess.PIPE) as client:
+        with running(feed, client.stdin, data), holds.during("pwrite"):
+            client.kill()
+            client.wait()
+            with refused(INVALID, match=pool.name):
+                pool.virt.destroy()
+    wait_for(lambda: stops(pool), 30, "the pool stops")
+    assert mount_of(pool.path) is None
+    pool.virt.create(0)
+    assert pool.holds("a", "one") and pool.files.at_rest() == []
 
 
 def test_start_after_a_refresh_that_failed(source, fmt):
