@@ -501,7 +501,7 @@ ONCE = {
             test_twenty_clients_clone_one_volume test_one_start_wins
             test_create_of_one_name test_siblings_with_a_common_prefix
             test_no_asynchronous_jobs_for_short_operations
-            test_short_operations_during_a_long_copy
+            test_short_operations_during_a_copy
             test_uploads_and_commits_of_many_volumes
             test_list_while_everything_changes test_nothing_leaks
             test_twenty_clients_start_their_volumes

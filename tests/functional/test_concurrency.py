@@ -10,6 +10,7 @@ import pytest
 
 from pools import INVALID, MIB, pattern, volume_xml, wait_for
 from streams import begin_download, receive, upload
+from test_held import held
 
 
 def many(daemon, count, work):
@@ -332,38 +333,21 @@ def test_no_asynchronous_jobs_for_short_operations(pool, daemon, operation):
     assert errors == []
 
 
-def test_short_operations_during_a_long_copy(pool, elsewhere, daemon):
+def test_short_operations_during_a_copy(holds, pool, elsewhere):
     """Section 9: what copies data holds up no other volume of its pool."""
-    elsewhere.create("far", 128 * MIB, content="far")
+    elsewhere.create("far", content="far")
     for name in "as":
         pool.create(name, content="one", keep=3)
     pool.cycle("a", "two")
-    far, copying = elsewhere.vol("far"), []
 
-    def copy(virt, turn):
-        xml = volume_xml(f"copy{turn}", 128 * MIB)
-        copying.append(turn)
-        vol = virt.createXMLFrom(xml, far, 0)
-        copying.append(None)
-        vol.delete(0)
+    def copy(other):
+        virt = other.daemon.conn.storagePoolLookupByName(elsewhere.name)
+        other.create_from(virt.storageVolLookupByName("far"), "copy")
 
-    job, ended, errors = in_the_background(daemon, pool, copy)
-    job.start()
-    during = set()
-    try:
-        turn, end = 0, time.monotonic() + 60
-        while len(during) < len(SHORT) and time.monotonic() < end:
-            assert job.is_alive(), errors
-            turn += 1
-            operation = SHORT[turn % len(SHORT)]
-            before = copying[-1:]
+    with held(holds, "fsync", pool, copy):
+        for turn, operation in enumerate(SHORT, 1):
             operation(pool, turn)
-            if before != [None] and before and copying[-1:] == before:
-                during.add(operation)
-    finally:
-        ended.set()
-        job.join()
-    assert errors == [] and during == set(SHORT)
+    assert pool.holds("copy", "far")
 
 
 def test_copies_of_one_volume(pool, elsewhere, daemon):
