@@ -191,7 +191,9 @@ def test_daemon_answers_while_an_upload_ends(holds, pool, stock, daemon):
     holds.arm("fsync")
     with running(stream.finish) as finished, holds.during("fsync"):
         assert daemon.answers(stock.name()) and not finished
-        assert "a" in pool.names()
+        # One call only: a second one at once, a client before 10.0 may not
+        # send while another of its threads waits for a reply.
+        assert daemon.conn.getLibVersion(), "by the same connection"
     (ident,) = pool.revisions("a")
     assert pool.holds("a", "two") and pool.holds(f"a@{ident}", "one")
 
