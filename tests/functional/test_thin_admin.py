@@ -7,6 +7,7 @@ import threading
 import libvirt
 import pytest
 
+from filesystems import run
 from locales import danish, speaks_danish
 from pools import MIB, pattern, refused, usually
 from volumegroup import lvm
@@ -185,6 +186,21 @@ def test_h14_removed_live_copy(pool):
 
 
 @pytest.mark.slow
+def test_device_that_is_just_being_made(pool):
+    """A client may ask for a volume while LVM makes its device, and gives it
+    a table, in two steps: the volume is not active yet."""
+    pool.create("a")
+    device = pool.group.mapper("a")
+    pool.files.change(pool.files.head("a"), "-an")
+    run("dmsetup", "create", device, "--notable")
+    try:
+        assert pool.vol("a").info()[1] == pool.rounded(MIB)
+        assert not pool.dirty("a")
+    finally:
+        run("dmsetup", "remove", "--retry", device)
+        pool.files.change(pool.files.head("a"), "-ay")
+
+
 def test_h14_resized_meanwhile(pool):
     """A size that somebody changed is the size after the next refresh."""
     pool.create("a", content="one")

@@ -89,6 +89,12 @@ virStorageThinAskTarget(int control,
     if (virStorageThinAsk(control, DM_TABLE_STATUS, device, flags | DM_NOFLUSH_FLAG, request) < 0)
         return NULL;
 
+    /* that LVM is just making: it is not active yet */
+    if (request->dm.target_count == 0) {
+        errno = ENXIO;
+        return NULL;
+    }
+
     params = request->dm.data_start + sizeof(target);
     if (request->dm.flags & DM_BUFFER_FULL_FLAG || request->dm.target_count != 1 || params >= sizeof(*request)) {
         errno = EINVAL;
