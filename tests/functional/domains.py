@@ -58,6 +58,12 @@ def wait_until_connected(virt):
     virt.memoryStats()
 
 
+def owner(pool, name="a"):
+    """(uuid, use) of a live copy."""
+    node = pool.dump(name + "@live").find("domain")
+    return None if node is None else (node.get("uuid"), node.get("use"))
+
+
 def mark(pool, name, uuid, use):
     """As the daemon marks a live copy."""
     live = pool.vol(name + "@live")

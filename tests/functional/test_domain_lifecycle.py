@@ -15,7 +15,8 @@ import types
 import libvirt
 import pytest
 
-from domains import disk, disk_on, domains, emulator_of, mark, state_file
+from domains import (disk, disk_on, domains, emulator_of, mark, owner,
+                     state_file)
 from pools import (INVALID, MIB, VOLATILE, pattern, refused, snapshot_of,
                    wait_for)
 from preload import preloaded
@@ -33,12 +34,6 @@ def domain(daemon, pool):
                         for number, volume in enumerate(volumes)] + [devices],
                        **options)
         yield make
-
-
-def owner(pool, name="a"):
-    """(uuid, use) of a live copy."""
-    node = pool.dump(name + "@live").find("domain")
-    return None if node is None else (node.get("uuid"), node.get("use"))
 
 
 def test_start_makes_and_stop_commits(pool, domain):

@@ -9,6 +9,7 @@ import uuid
 import libvirt
 import pytest
 
+from domains import owner
 from machine import KERNEL, initramfs
 from pools import (INVALID, MIB, VOLATILE, pattern, refused, snapshot_of,
                    wait_for)
@@ -90,12 +91,6 @@ def machine(daemon, pool, tmp_path):
     yield make
     for each in made:
         each.drop()
-
-
-def owner(pool, name):
-    """(uuid, use) of a live copy."""
-    node = pool.dump(name + "@live").find("domain")
-    return None if node is None else (node.get("uuid"), node.get("use"))
 
 
 def begins_on(device):
