@@ -39,12 +39,15 @@ struct _daemonStreamEnd {
     virNetMessage *msg;
 
     bool ended;
-    bool watched; /* by the event loop, which frees it */
+    bool watched;   /* by the event loop, which frees it */
+    bool unwatched; /* any more */
 };
 
 static virMutex mutex = VIR_MUTEX_INITIALIZER;
 static virCond done;
 static size_t running;
+static size_t unwatched;   /* of these, what was given up and takes long */
+static GHashTable *ending; /* streams that a thread ends; a client may have asked for it twice */
 
 
 /* What streams belong to goes when the daemon ends. That does not wait for ever: it is libvirt's to give up. */
@@ -79,21 +82,28 @@ daemonStreamEndInit(void)
         virReportSystemError(errno, "%s", _("cannot initialize the end of streams"));
         return -1;
     }
+    ending = g_hash_table_new(NULL, NULL);
     return virRegisterStateDriver(&daemonStreamEndState) < 0 ? -1 : 0;
 }
 
 
-/* Returns 0 when the message is on its way to the client. */
-static int
+/* Sends the message back, as what became of the stream. */
+static void
 daemonStreamEndReply(daemonStreamEnd *end,
                      int ret)
 {
     struct virNetMessageHeader *header = &end->msg->header;
     virNetMessageError rerr = { 0 };
+    int sent;
 
     if (ret < 0)
-        return virNetServerProgramSendReplyError(end->prog, end->client, end->msg, &rerr, header);
-    return virNetServerProgramSendStreamData(end->prog, end->client, end->msg, header->proc, header->serial, NULL, 0);
+        sent = virNetServerProgramSendReplyError(end->prog, end->client, end->msg, &rerr, header);
+    else
+        sent = virNetServerProgramSendStreamData(end->prog, end->client, end->msg, header->proc, header->serial, NULL, 0);
+    if (sent == 0)
+        return;
+    virNetMessageFree(end->msg);
+    virNetServerClientImmediateClose(end->client);
 }
 
 
@@ -108,10 +118,25 @@ daemonStreamEndAnswer(daemonStreamEnd *end)
     virMutexLock(&priv->lock);
     virMutexUnlock(&priv->lock);
 
-    if (daemonStreamEndReply(end, finish ? virStreamFinish(end->st) : virStreamAbort(end->st)) < 0) {
-        virNetMessageFree(end->msg);
-        virNetServerClientImmediateClose(end->client);
+    daemonStreamEndReply(end, finish ? virStreamFinish(end->st) : virStreamAbort(end->st));
+}
+
+
+static daemonStreamEnd *
+daemonStreamEndNew(virNetServerClient *client,
+                   virNetServerProgram *prog,
+                   virStreamPtr st,
+                   virNetMessage *msg)
+{
+    daemonStreamEnd *end = g_new0(daemonStreamEnd, 1);
+
+    end->st = virObjectRef(st);
+    if (msg) {
+        end->client = virObjectRef(client);
+        end->prog = virObjectRef(prog);
+        end->msg = msg;
     }
+    return end;
 }
 
 
@@ -125,6 +150,14 @@ daemonStreamEndClear(daemonStreamEnd *end)
 
 
 static void
+daemonStreamEndFree(daemonStreamEnd *end)
+{
+    daemonStreamEndClear(end);
+    g_free(end);
+}
+
+
+static void
 daemonStreamEndMain(void *opaque)
 {
     daemonStreamEnd *end = opaque;
@@ -134,10 +167,13 @@ daemonStreamEndMain(void *opaque)
         daemonStreamEndAnswer(end);
     else
         ignore_value(virStreamAbort(end->st)); /* its error is nobody's */
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex)
+        g_hash_table_remove(ending, end->st);
     daemonStreamEndClear(end);
 
     VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
         running--;
+        unwatched -= end->unwatched;
         end->ended = true;
         watched = end->watched;
         virCondBroadcast(&done);
@@ -147,15 +183,18 @@ daemonStreamEndMain(void *opaque)
 }
 
 
-/* Takes over @end, unless it returns -1. */
+/* Takes over @end and returns 0, or returns 1 when the stream is being ended already, or -1 when there is no thread. */
 static int
 daemonStreamEndStart(daemonStreamEnd *end)
 {
     VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
     virThread thread;
 
+    if (g_hash_table_contains(ending, end->st))
+        return 1;
     if (virThreadCreateFull(&thread, false, daemonStreamEndMain, "stream-end", false, end) < 0)
         return -1;
+    g_hash_table_add(ending, end->st);
     running++;
     return 0;
 }
@@ -175,10 +214,11 @@ daemonStreamEndIsSlow(virNetServerProgram *prog,
  * daemonStreamEndLater:
  * @client: whose stream it is, with its private data locked
  * @prog: that the stream belongs to
- * @st: stream without a callback, which nobody else uses any more
+ * @st: stream without a callback
  * @msg: finishes or aborts it
  *
- * Ends the stream without waiting for that, and replies to @msg then, which is taken over.
+ * Ends the stream without waiting for that, and replies to @msg then, which is taken over. A client that asks twice
+ * gets an error for the second time: the stream is what the first makes of it.
  *
  * Returns false when the stream is to be ended at once, by the caller
  */
@@ -189,35 +229,38 @@ daemonStreamEndLater(virNetServerClient *client,
                      virNetMessage *msg)
 {
     daemonStreamEnd *end;
+    int started;
 
     if (!daemonStreamEndIsSlow(prog, msg->header.proc) ||
         (msg->header.status != VIR_NET_OK && msg->header.status != VIR_NET_ERROR))
         return false;
 
-    end = g_new0(daemonStreamEnd, 1);
-    end->st = virObjectRef(st);
-    end->client = virObjectRef(client);
-    end->prog = virObjectRef(prog);
-    end->msg = msg;
-    if (daemonStreamEndStart(end) == 0)
+    end = daemonStreamEndNew(client, prog, st, msg);
+    if ((started = daemonStreamEndStart(end)) == 0)
         return true;
 
-    daemonStreamEndClear(end);
-    g_free(end);
-    return false;
+    if (started > 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID, "%s", _("the stream is being ended already"));
+        daemonStreamEndReply(end, -1);
+    }
+    daemonStreamEndFree(end);
+    return started > 0;
 }
 
 
-/* Returns true when @end has ended, or false when that takes long, and it is left alone. */
+/* Returns true when @end has ended, or false when that takes long, and it is left alone. Where another one takes long, so
+ * will this: a client may have many. */
 static bool
 daemonStreamEndWatch(daemonStreamEnd *end)
 {
     VIR_LOCK_GUARD guard = virLockGuardLock(&mutex);
     unsigned long long until = g_get_real_time() / 1000 + GIVE_UP_MS;
 
-    while (!end->ended && virCondWaitUntil(&done, &mutex, until) == 0)
+    while (!end->ended && unwatched == 0 && virCondWaitUntil(&done, &mutex, until) == 0)
         continue;
     end->watched = end->ended;
+    end->unwatched = !end->ended;
+    unwatched += end->unwatched;
     return end->ended;
 }
 
@@ -226,9 +269,9 @@ daemonStreamEndWatch(daemonStreamEnd *end)
  * daemonStreamEndGiveUp:
  * @prog: that the stream belongs to
  * @procedure: that it was opened by
- * @st: stream without a callback, which nobody else uses any more
+ * @st: stream without a callback
  *
- * Aborts a stream, of which no client is told any more.
+ * Aborts a stream, of which no client is told any more, unless it is being ended already.
  */
 void
 daemonStreamEndGiveUp(virNetServerProgram *prog,
@@ -236,20 +279,19 @@ daemonStreamEndGiveUp(virNetServerProgram *prog,
                       virStreamPtr st)
 {
     daemonStreamEnd *end;
+    int started;
 
     if (!daemonStreamEndIsSlow(prog, procedure)) {
         virStreamAbort(st);
         return;
     }
 
-    end = g_new0(daemonStreamEnd, 1);
-    end->st = virObjectRef(st);
+    end = daemonStreamEndNew(NULL, NULL, st, NULL);
     end->watched = true;
-    if (daemonStreamEndStart(end) < 0) {
+    if ((started = daemonStreamEndStart(end)) < 0)
         virStreamAbort(st);
-        daemonStreamEndClear(end);
+    if (started != 0)
+        daemonStreamEndFree(end);
+    else if (daemonStreamEndWatch(end))
         g_free(end);
-    } else if (daemonStreamEndWatch(end)) {
-        g_free(end);
-    }
 }

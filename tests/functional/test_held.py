@@ -3,8 +3,12 @@
 
 import contextlib
 import copy
+import os
+import signal
+import threading
 import time
 
+import libvirt
 import pytest
 
 from daemon import Daemon
@@ -40,6 +44,16 @@ def held(holds, name, pool, operation):
     with apart(pool) as other, running(operation, other):
         with holds.during(name):
             yield
+
+
+@contextlib.contextmanager
+def suspended(daemon):
+    """The daemon does nothing."""
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
 
 
 def export(stock):
@@ -196,6 +210,35 @@ def test_daemon_answers_while_an_upload_ends(holds, pool, stock, daemon):
         assert daemon.conn.getLibVersion(), "by the same connection"
     (ident,) = pool.revisions("a")
     assert pool.holds("a", "two") and pool.holds(f"a@{ident}", "one")
+
+
+def test_upload_that_is_ended_twice(holds, pool, daemon):
+    """By two threads of a client: the first does it, and the other is told
+    so, unless it comes when nothing is left to be ended."""
+    pool.create("a", content="one")
+    stream = upload(pool, "a", pattern("two"), finish=False)
+    holds.arm("fsync")
+    before, errors = daemon.pid, []
+
+    def end(how):
+        try:
+            how()
+        except libvirt.libvirtError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=end, args=(how,))
+               for how in (stream.finish, stream.abort)]
+    with suspended(daemon):         # so that it gets both at once
+        for thread in threads:
+            thread.start()
+            time.sleep(0.3)
+    with holds.during("fsync"):
+        assert "a" in pool.names()
+    for thread in threads:
+        thread.join()
+    assert all("being ended already" in error for error in errors)
+    wait_for(lambda: pool.holds("a", "two"), what="the upload has ended")
+    assert daemon.pid == before and pool.files.at_rest() == []
 
 
 def test_daemon_answers_while_an_upload_is_removed(holds, pool, daemon):
