@@ -72,13 +72,38 @@ virStorageRevDomainMark(virStorageRevDomain *domain,
 }
 
 
+/* Another tool may have made it since the last refresh: then the attempt has brought it to light. */
+static bool
+virStorageRevDomainIsThere(virStorageRevDomain *domain,
+                           const virStorageRevDomainDisk *disk)
+{
+    g_autoptr(virStorageVol) vol = NULL;
+    virStorageRevDomainLive live;
+    virErrorPtr err = NULL;
+    bool there;
+
+    virErrorPreserveLast(&err);
+    there = domain->leavesNobodys && virStorageRevDomainReadLive(domain, disk, &live, &vol) == 0 &&
+        virStorageRevPrepareDecide(&live) == VIR_STORAGE_REV_PREPARE_LEAVE;
+    virErrorRestore(&err);
+    return there;
+}
+
+
 static int
 virStorageRevDomainMake(virStorageRevDomain *domain,
                         const virStorageRevDomainDisk *disk)
 {
     g_autoptr(virStorageVol) head = virStorageVolLookupByName(disk->pool, disk->volume);
 
-    return head ? virStorageRevDomainMark(domain, disk, head, VIR_STORAGE_REV_USE_CREATED) : -1;
+    if (!head)
+        return -1;
+    if (virStorageRevDomainMark(domain, disk, head, VIR_STORAGE_REV_USE_CREATED) == 0)
+        return 0;
+    if (!virStorageRevDomainIsThere(domain, disk))
+        return -1;
+    virResetLastError();
+    return 0;
 }
 
 

@@ -314,13 +314,11 @@ virStorageRevDomainReadLive(virStorageRevDomain *domain,
 {
     bool missing;
 
-    *live = (virStorageRevDomainLive) { .saveOnStop = true }; /* of what has no head */
+    /* what has no head is kept */
+    *live = (virStorageRevDomainLive) { .saveOnStop = true, .leavesNobodys = domain->leavesNobodys };
 
     *vol = virStorageRevDomainLookup(disk, true, &missing);
-    if (*vol ? virStorageRevDomainReadUse(domain, *vol, live) < 0 : !missing)
-        return -1;
-    live->leave = domain->leavesNobodys && live->exists && live->use == VIR_STORAGE_REV_USE_NONE;
-    return 0;
+    return (*vol ? virStorageRevDomainReadUse(domain, *vol, live) < 0 : !missing) ? -1 : 0;
 }
 
 

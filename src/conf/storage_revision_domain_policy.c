@@ -11,6 +11,13 @@
 #include "storage_revision_domain_policy.h"
 
 
+static bool
+virStorageRevDomainLiveIsLeft(const virStorageRevDomainLive *live)
+{
+    return live->leavesNobodys && live->exists && live->use == VIR_STORAGE_REV_USE_NONE;
+}
+
+
 /**
  * virStorageRevPrepareDecide:
  * @live: live copy that a domain which is being started names
@@ -24,7 +31,7 @@ virStorageRevPrepareDecide(const virStorageRevDomainLive *live)
 {
     if (!live->exists)
         return VIR_STORAGE_REV_PREPARE_MAKE;
-    if (live->leave)
+    if (virStorageRevDomainLiveIsLeft(live))
         return VIR_STORAGE_REV_PREPARE_LEAVE;
 
     if (live->use != VIR_STORAGE_REV_USE_NONE) {
@@ -57,25 +64,15 @@ virStorageRevReleaseDecideFailed(const virStorageRevDomainLive *live)
 }
 
 
-/**
- * virStorageRevReleaseDecide:
- * @live: live copy that a domain which has ended, or could not be started, names
- * @reason: why it has ended
- *
- * Only the reason tells whether the domain has run: a daemon that was killed during the start may not have recorded it.
- * But one that was to go on from its memory may still do so, since libvirt keeps that until it has.
- *
- * Returns what to do with it
- */
-virStorageRevRelease
-virStorageRevReleaseDecide(const virStorageRevDomainLive *live,
-                           virDomainShutoffReason reason)
+static virStorageRevRelease
+virStorageRevReleaseDecideAny(const virStorageRevDomainLive *live,
+                              virDomainShutoffReason reason)
 {
     bool crashed = reason == VIR_DOMAIN_SHUTOFF_CRASHED;
     bool goesOn = reason == VIR_DOMAIN_SHUTOFF_SAVED || reason == VIR_DOMAIN_SHUTOFF_MIGRATED ||
         reason == VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT;
 
-    if (!live->exists || live->leave || (!live->owned && live->use != VIR_STORAGE_REV_USE_NONE))
+    if (!live->exists || virStorageRevDomainLiveIsLeft(live) || (!live->owned && live->use != VIR_STORAGE_REV_USE_NONE))
         return VIR_STORAGE_REV_RELEASE_NOTHING;
     /* with just this copy, in which the snapshot may be; also with one that was plugged in, and is nobody's yet */
     if (goesOn || live->use == VIR_STORAGE_REV_USE_RESUMED)
@@ -92,4 +89,28 @@ virStorageRevReleaseDecide(const virStorageRevDomainLive *live,
     if (!live->saveOnStop || (crashed && live->onCrash == VIR_STORAGE_REV_ON_CRASH_DISCARD))
         return VIR_STORAGE_REV_RELEASE_DISCARD;
     return VIR_STORAGE_REV_RELEASE_COMMIT;
+}
+
+
+/**
+ * virStorageRevReleaseDecide:
+ * @live: live copy that a domain which has ended, or could not be started, names
+ * @reason: why it has ended
+ *
+ * Only the reason tells whether the domain has run: a daemon that was killed during the start may not have recorded it.
+ * But one that was to go on from its memory may still do so, since libvirt keeps that until it has.
+ *
+ * What would be nobody's, and be left by the next start, stays the domain's.
+ *
+ * Returns what to do with it
+ */
+virStorageRevRelease
+virStorageRevReleaseDecide(const virStorageRevDomainLive *live,
+                           virDomainShutoffReason reason)
+{
+    virStorageRevRelease release = virStorageRevReleaseDecideAny(live, reason);
+
+    if (release == VIR_STORAGE_REV_RELEASE_FREE && live->leavesNobodys)
+        return VIR_STORAGE_REV_RELEASE_NOTHING;
+    return release;
 }

@@ -17,7 +17,7 @@ struct _virStorageRevDomainLive {
     bool exists;
     virStorageRevUse use; /* by the domain that owns it */
     bool owned;           /* that is the one in question */
-    bool leave;           /* it is nobody's, and another tool may see to it */
+    bool leavesNobodys;   /* what is nobody's is left to the tool that has made it */
 
     /* of its volume */
     bool hasHead;

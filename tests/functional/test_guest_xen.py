@@ -4,6 +4,8 @@ which name them by path: in a guest that is Domain-0."""
 
 import contextlib
 import os
+import pathlib
+import threading
 import uuid
 
 import libvirt
@@ -68,6 +70,11 @@ class XenMachine:
 
     def run(self):
         self.start().wait()
+
+    def try_to_save(self):
+        """While the daemon may go away."""
+        with contextlib.suppress(libvirt.libvirtError):
+            self.virt().managedSave()
 
     def drop(self):
         with contextlib.suppress(libvirt.libvirtError):
@@ -148,11 +155,12 @@ def test_saved_machine_goes_on_with_its_live_copy(pool, machine):
 
 
 def test_crashed_machine_leaves_what_its_volume_wants(pool, machine):
-    """Its kernel panics: onCrash decides."""
+    """Its kernel panics: onCrash decides. What is kept stays the machine's."""
     pool.create("a", lifecycle="<lifecycle onCrash='keep'/>")
     pool.create("b", 4 * MIB)
-    machine("b", "a", script=f"{WRITES.format('one')}; {CRASHES}").run()
-    assert pool.dirty("a") and owner(pool, "a") is None
+    vm = machine("b", "a", script=f"{WRITES.format('one')}; {CRASHES}")
+    vm.run()
+    assert pool.dirty("a") and owner(pool, "a") == (vm.uuid, "started")
     assert not pool.dirty("b") and begins(pool, "b") == "one"
 
 
@@ -184,10 +192,10 @@ def test_live_copy_of_another_machine_is_refused(pool, machine):
 
 
 def test_live_copy_that_another_tool_made_is_left_to_it(pool, machine):
-    """Qubes makes its own, and commits it when the machine is off."""
+    """Qubes makes its own, just before the start, and commits it when the
+    machine is off."""
     pool.create("a", content="one")
     pool.files.copy(pool.files.head("a"), pool.files.live("a"))
-    pool.refresh()
     before = pool.files.volume(pool.files.live("a"))
     vm = machine("a").start_paused()
     pool.write("a@live", pattern("two"))
@@ -203,7 +211,45 @@ def test_dumped_machine_has_crashed(pool, machine, tmp_path):
     vm = machine("a", script=f"{WRITES.format('one')}; {WAITS}").start()
     wait_for(lambda: begins(pool, "a@live") == "one", 120, "a write")
     vm.virt().coreDump(str(tmp_path / "core"), libvirt.VIR_DUMP_CRASH)
-    assert pool.dirty("a") and owner(pool, "a") is None
+    assert pool.dirty("a") and owner(pool, "a") == (vm.uuid, "started")
+
+
+@pytest.fixture
+def block_script():
+    """What Xen runs when a disk comes or goes: it can be held as it goes."""
+    own = pathlib.Path("/etc/xen/scripts/block")
+    text = own.read_text(encoding="utf-8")
+    hold = pathlib.Path("/run/hold-block")
+    own.write_text(text.replace("\n", f"""
+[ "$1" = add ] || while [ -e {hold} ]; do touch {hold}.reached; sleep 1; done
+""", 1), encoding="utf-8")
+    yield hold
+    hold.unlink(missing_ok=True)
+    own.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_daemon_killed_before_a_saved_machine_is_gone(pool, machine, daemon,
+                                                      block_script):
+    """It is saved, and its memory goes with just this copy: the next daemon
+    removes what is left of the machine, and nothing else."""
+    pool.create("base", content="one")
+    pool.create("root", None, lifecycle=snapshot_of("base"))
+    pool.virt.setAutostart(1)
+    vm = machine("root", script=f"{WRITES.format('before')}; {WAITS}")
+    vm.conn().defineXML(vm.xml).create()
+    wait_for(lambda: begins(pool, "root@live") == "before", 120, "a write")
+    block_script.touch()
+    thread = threading.Thread(target=vm.try_to_save)
+    thread.start()
+    wait_for(block_script.with_suffix(".reached").exists, 120, "it is saved")
+    daemon.kill()
+    thread.join()
+    block_script.unlink()
+    daemon.restart()
+    wait_for(lambda: not vm.alive(), 60, "it is gone")
+    assert owner(pool, "root") == (vm.uuid, "saved")
+    assert begins(pool, "root@live") == "before"
 
 
 @pytest.mark.slow

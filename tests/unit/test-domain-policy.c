@@ -46,13 +46,32 @@ testPrepareOfNobodys(void)
 static void
 testNobodysThatIsLeft(void)
 {
-    virStorageRevDomainLive live = { .exists = true, .leave = true, .hasHead = true };
+    virStorageRevDomainLive live = { .exists = true, .leavesNobodys = true, .hasHead = true };
 
     g_assert_cmpint(virStorageRevPrepareDecide(&live), ==, VIR_STORAGE_REV_PREPARE_LEAVE);
     g_assert_cmpint(virStorageRevReleaseDecide(&live, VIR_DOMAIN_SHUTOFF_DESTROYED), ==,
                     VIR_STORAGE_REV_RELEASE_NOTHING);
     g_assert_cmpint(virStorageRevReleaseDecide(&live, VIR_DOMAIN_SHUTOFF_SAVED), ==,
                     VIR_STORAGE_REV_RELEASE_NOTHING);
+}
+
+
+/* What is the domain's does not become nobody's there: the next start would leave it. */
+static void
+testOwnIsNotLeft(void)
+{
+    virStorageRevDomainLive continued = ours(VIR_STORAGE_REV_USE_CONTINUED, true);
+    virStorageRevDomainLive crashed = ours(VIR_STORAGE_REV_USE_STARTED, true);
+
+    continued.leavesNobodys = crashed.leavesNobodys = true;
+    crashed.onCrash = VIR_STORAGE_REV_ON_CRASH_KEEP;
+    g_assert_cmpint(virStorageRevReleaseDecide(&continued, VIR_DOMAIN_SHUTOFF_FAILED), ==,
+                    VIR_STORAGE_REV_RELEASE_NOTHING);
+    g_assert_cmpint(virStorageRevReleaseDecide(&crashed, VIR_DOMAIN_SHUTOFF_CRASHED), ==,
+                    VIR_STORAGE_REV_RELEASE_NOTHING);
+    g_assert_cmpint(virStorageRevPrepareDecide(&crashed), ==, VIR_STORAGE_REV_PREPARE_CONTINUE);
+    g_assert_cmpint(virStorageRevReleaseDecide(&continued, VIR_DOMAIN_SHUTOFF_SAVED), ==,
+                    VIR_STORAGE_REV_RELEASE_SAVE);
 }
 
 
@@ -228,6 +247,7 @@ main(int argc,
     g_test_add_func("/prepare/makes-what-is-not-there", testPrepareMakesWhatIsNotThere);
     g_test_add_func("/prepare/of-nobodys", testPrepareOfNobodys);
     g_test_add_func("/prepare/nobodys-that-is-left", testNobodysThatIsLeft);
+    g_test_add_func("/release/own-is-not-left", testOwnIsNotLeft);
     g_test_add_func("/prepare/of-own", testPrepareOfOwn);
     g_test_add_func("/prepare/of-saved", testPrepareOfSaved);
     g_test_add_func("/others-are-left-alone", testOthersAreLeftAlone);

@@ -14,8 +14,10 @@
 
 #include "storage_revision_lock.h"
 #include "storage_thin_device.h"
+#include "storage_thin_name.h"
 #include "storage_thin_room.h"
 #include "storage_thin_use.h"
+#include "storage_thin_volume.h"
 #include "storage_util.h"
 #include "virbuffer.h"
 #include "virerror.h"
@@ -389,6 +391,17 @@ virStorageThinPoolBringUp(virStorageRevContext *ctx,
 }
 
 
+/* The device of its head counts what is written to that meanwhile, as long as it is there. */
+static bool
+virStorageThinIsUploadedTo(virStorageRevContext *ctx,
+                           virStorageRevFamily *family)
+{
+    g_autofree char *stage = virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, family->volume, 0, NULL);
+
+    return virStorageThinStagingIsHeld(ctx, stage);
+}
+
+
 /* As virStorageThinCollect(), for the heads and revisions that are active, without those of volumes that somebody
  * changes, or is about to read. All others are locked as long as there is @locks. */
 static GPtrArray *
@@ -407,7 +420,7 @@ virStorageThinCollectIdle(virStorageRevContext *ctx,
         virStorageRevLocks *lock;
         size_t before = lvs->len;
 
-        if (virStorageThinIsManaged(family))
+        if (virStorageThinIsManaged(family) && !virStorageThinIsUploadedTo(ctx, family))
             virStorageThinAddOthers(ctx, control, family, true, lvs);
         if (lvs->len == before)
             continue;

@@ -468,6 +468,19 @@ virStorageThinSwitchHead(virStorageRevContext *ctx,
 }
 
 
+/* A pool that is broken gives up no device. */
+static bool
+virStorageThinCanRemove(virStorageRevContext *ctx)
+{
+    const char *breakage;
+
+    if (virStorageThinFindBreakage(ctx, &breakage) == 0)
+        return breakage == NULL;
+    virResetLastError();
+    return true;
+}
+
+
 int
 virStorageThinCommit(virStorageRevContext *ctx,
                      virStorageRevFamily *family)
@@ -479,7 +492,8 @@ virStorageThinCommit(virStorageRevContext *ctx,
         (family->head && virStorageThinCheckUnwritten(ctx, family->head, family->volume) < 0))
         return -1;
 
-    if (virStorageRevFactsLiveIsOfHead(family) && virStorageThinIsFresh(ctx, family->live->file))
+    if (virStorageRevFactsLiveIsOfHead(family) && virStorageThinIsFresh(ctx, family->live->file) &&
+        virStorageThinCanRemove(ctx))
         return virStorageThinDiscard(ctx, family);
 
     if (virStorageThinNameCheckRevision(ctx->vg, family->volume) < 0 ||
