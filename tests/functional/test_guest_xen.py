@@ -120,6 +120,7 @@ def test_machine_commits_what_it_wrote(pool, machine):
     assert pool.holds(f"a@{pool.revisions('a')[0]}", "one")
 
 
+@pytest.mark.slow
 def test_snapshot_and_volatile_volumes_start_afresh(pool, machine):
     """Each run begins with the source's state, or none."""
     pool.create("base", content="one")
