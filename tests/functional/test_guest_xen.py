@@ -234,7 +234,7 @@ def test_daemon_killed_before_a_saved_machine_is_gone(pool, machine, daemon,
                                                       block_script):
     """It is saved, and its memory goes with just this copy: the next daemon
     removes what is left of the machine, and nothing else."""
-    pool.create("base", content="one")
+    pool.create("base", 4 * MIB)
     pool.create("root", None, lifecycle=snapshot_of("base"))
     pool.virt.setAutostart(1)
     vm = machine("root", script=f"{WRITES.format('before')}; {WAITS}")
