@@ -14,7 +14,6 @@
 
 #include "storage_revision_lock.h"
 #include "storage_thin_device.h"
-#include "storage_thin_name.h"
 #include "storage_thin_room.h"
 #include "storage_thin_use.h"
 #include "storage_thin_volume.h"
@@ -391,17 +390,6 @@ virStorageThinPoolBringUp(virStorageRevContext *ctx,
 }
 
 
-/* The device of its head counts what is written to that meanwhile, as long as it is there. */
-static bool
-virStorageThinIsUploadedTo(virStorageRevContext *ctx,
-                           virStorageRevFamily *family)
-{
-    g_autofree char *stage = virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, family->volume, 0, NULL);
-
-    return virStorageThinStagingIsHeld(ctx, stage);
-}
-
-
 /* As virStorageThinCollect(), for the heads and revisions that are active, without those of volumes that somebody
  * changes, or is about to read. All others are locked as long as there is @locks. */
 static GPtrArray *
@@ -420,7 +408,8 @@ virStorageThinCollectIdle(virStorageRevContext *ctx,
         virStorageRevLocks *lock;
         size_t before = lvs->len;
 
-        if (virStorageThinIsManaged(family) && !virStorageThinIsUploadedTo(ctx, family))
+        /* the device of a head counts what others write during an upload */
+        if (virStorageThinIsManaged(family) && !virStorageThinIsUploadedTo(ctx, family->volume))
             virStorageThinAddOthers(ctx, control, family, true, lvs);
         if (lvs->len == before)
             continue;

@@ -79,6 +79,17 @@ virStorageThinRoomProblem(const virStorageThinPoolStatus *status,
 }
 
 
+/* Returns as virStorageThinPoolRead() does. */
+static int
+virStorageThinAskStatus(const virStorageRevContext *ctx,
+                        virStorageThinPoolStatus *status)
+{
+    VIR_AUTOCLOSE control = virStorageThinControlOpen();
+
+    return control < 0 ? -1 : virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, status);
+}
+
+
 /**
  * virStorageThinFindProblem:
  * @ctx: pool
@@ -90,12 +101,11 @@ int
 virStorageThinFindProblem(virStorageRevContext *ctx,
                           const char **problem)
 {
-    VIR_AUTOCLOSE control = virStorageThinControlOpen();
     virStorageThinPoolStatus status;
     int active;
 
     *problem = NULL;
-    if (control < 0 || (active = virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status)) < 0)
+    if ((active = virStorageThinAskStatus(ctx, &status)) < 0)
         return -1;
     if (!active) /* LVM looks at it when it activates it */
         return 0;
@@ -147,12 +157,11 @@ int
 virStorageThinFindBreakage(virStorageRevContext *ctx,
                            const char **breakage)
 {
-    VIR_AUTOCLOSE control = virStorageThinControlOpen();
     virStorageThinPoolStatus status;
     int active;
 
     *breakage = NULL;
-    if (control < 0 || (active = virStorageThinPoolRead(control, ctx->vg, ctx->thinPool, &status)) < 0)
+    if ((active = virStorageThinAskStatus(ctx, &status)) < 0)
         return -1;
     if (active)
         *breakage = virStorageThinBreakage(&status);

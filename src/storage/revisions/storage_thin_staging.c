@@ -64,6 +64,16 @@ virStorageThinStagingIsHeld(const virStorageRevContext *ctx,
 }
 
 
+bool
+virStorageThinIsUploadedTo(const virStorageRevContext *ctx,
+                           const char *volume)
+{
+    g_autofree char *stage = virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, volume, 0, NULL);
+
+    return virStorageThinStagingIsHeld(ctx, stage);
+}
+
+
 static int
 virStorageThinStagingHold(virStorageRevStaging *staging,
                           const char *lv)

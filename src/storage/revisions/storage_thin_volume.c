@@ -557,9 +557,7 @@ int
 virStorageThinDeleteVolume(virStorageRevContext *ctx,
                            virStorageRevFamily *family)
 {
-    g_autofree char *stage = virStorageThinNameFormat(VIR_STORAGE_THIN_STAGE, family->volume, 0, NULL);
-
-    if (virStorageThinStagingIsHeld(ctx, stage)) {
+    if (virStorageThinIsUploadedTo(ctx, family->volume)) {
         virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is being uploaded to"), family->volume);
         return -1;
     }

@@ -121,6 +121,10 @@ bool
 virStorageThinStagingIsHeld(const virStorageRevContext *ctx,
                             const char *lv);
 
+bool
+virStorageThinIsUploadedTo(const virStorageRevContext *ctx,
+                           const char *volume);
+
 /* Steps that the operations share. */
 
 virStorageRevState *
