@@ -108,7 +108,7 @@ def test_hot_plug(pool, machine, daemon):
     pool.cycle("a", "two")
     (ident,) = pool.revisions("a")
     pool.start("a")
-    vm = machine("until [ -b /dev/vdb ]; do sleep 1; done; "
+    vm = machine("until [ -b /dev/vdb ]; do sleep 1; done; echo seen; "
                  "until [ -b /dev/vdc ]; do sleep 1; done; "
                  "dd if=/dev/vdb of=/dev/vdc bs=65536 conv=fsync",
                  disk_on(pool, "a", "vda", readonly=True))
@@ -118,8 +118,11 @@ def test_hot_plug(pool, machine, daemon):
     with refused(UNSUPPORTED, match="readonly"):
         domain.attachDevice(disk_on(pool, f"a@{ident}", "vdb"))
     domain.attachDevice(disk_on(pool, f"a@{ident}", "vdb", readonly=True))
+    # The machine names disks in the order in which it finds them.
+    wait_for(lambda: "seen\n" in vm.output(), 100, "it has the first disk")
     domain.attachDevice(disk_on(pool, "a@live", "vdc"))
     wait_for(lambda: not vm.alive(), 200, "the machine is off")
+    assert "end 0\n" in vm.output(), vm.output()
     assert pool.holds("a@live", "one") and pool.holds("a", "two")
 
 
