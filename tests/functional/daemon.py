@@ -2,6 +2,7 @@
 """The daemon under test, as scripts/with-libvirtd hands it over."""
 
 import contextlib
+import copy
 import os
 import signal
 import subprocess
@@ -141,3 +142,18 @@ class Watchdog:
 
     def __exit__(self, *exc):
         self._timer.cancel()
+
+
+@contextlib.contextmanager
+def apart(known):
+    """A pool, or a domain, by another connection.
+
+    For what is done beside a long call: calls of one connection can wait for
+    each other, and a client of 9.0.0 that polls can miss an answer.
+    """
+    other = copy.copy(known)
+    other.daemon = Daemon()
+    try:
+        yield other
+    finally:
+        other.daemon.drop()

@@ -12,6 +12,7 @@ import tarfile
 import libvirt
 import pytest
 
+from daemon import apart
 from fstrees import (archive, destroy, fill, folder, listing, make_deep,
                      member, members, put, tar_of, tree_tar, untar)
 from pools import INVALID, MIB, refused, running, wait_for
@@ -620,7 +621,8 @@ def test_refresh_while_a_download_begins(fspool, holds, scratch):
     with running(download, fspool, "a") as result:
         try:
             wait_for(lambda: holds.is_held("flock"), what="a snapshot made")
-            fspool.refresh()
+            with apart(fspool) as beside:
+                beside.refresh()
         finally:
             holds.release("flock")
     untar(result[0], scratch)

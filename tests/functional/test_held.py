@@ -2,7 +2,6 @@
 """What others find while an operation is held half-way (design section 9)."""
 
 import contextlib
-import copy
 import os
 import signal
 import threading
@@ -11,7 +10,7 @@ import time
 import libvirt
 import pytest
 
-from daemon import Daemon
+from daemon import apart
 from fspoolpool import stock_pool
 from pools import (INVALID, MIB, MISSING, pattern, refused, running,
                    snapshot_of, volume_xml, wait_for)
@@ -24,17 +23,6 @@ def stock(holds, daemon, pools):
     assert holds
     with stock_pool(daemon, pools.home + "/stock-copies") as virt:
         yield virt
-
-
-@contextlib.contextmanager
-def apart(pool):
-    """The pool by another connection: calls of one can wait for each other."""
-    other = copy.copy(pool)
-    other.daemon = Daemon()
-    try:
-        yield other
-    finally:
-        other.daemon.drop()
 
 
 @contextlib.contextmanager

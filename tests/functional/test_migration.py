@@ -10,6 +10,7 @@ import threading
 import libvirt
 import pytest
 
+from daemon import apart
 from domains import Domain, disk_on
 from filesystems import TOP
 from pools import pattern, refused, wait_for
@@ -94,7 +95,7 @@ def test_migration_that_fails_changes_nothing(pool, vm, other):
 def large(daemon, pool):
     """A domain with so much memory that it takes a while to go."""
     pool.create("a", content="one")
-    a_domain = Domain(daemon, disk_on(pool, "a@live"), memory=4096).start()
+    a_domain = Domain(daemon, disk_on(pool, "a@live"), memory=8192).start()
     pool.write("a@live", pattern("two"))
     yield a_domain
     a_domain.drop()
@@ -111,8 +112,9 @@ def test_migration_that_ends_there_changes_nothing(pool, large, other, there):
                     **{libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: 1})    # MiB/s
     thread = threading.Thread(target=try_to_migrate)
     thread.start()
-    wait_for(lambda: large.virt().jobStats().get("data_processed"), 20,
-             "the memory is on its way")
+    with apart(large) as watched:
+        wait_for(lambda: watched.virt().jobStats().get("data_processed"), 20,
+                 "the memory is on its way")
     other.lookupByUUIDString(large.uuid).destroy()
     thread.join()
     assert large.alive() and pool.dirty("a") and pool.holds("a@live", "two")

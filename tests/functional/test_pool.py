@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 import libvirt
 import pytest
 
+from daemon import apart
 from filesystems import run
 from pools import INVALID, MIB, pattern, refused
 
@@ -369,8 +370,9 @@ def test_pool_answers_while_a_copy_runs(pool, elsewhere):
     job = threading.Thread(target=pool.clone, args=(elsewhere.vol("a"), "b"))
     job.start()
     try:
-        while job.is_alive():
-            pool.names()
+        with apart(pool) as watched:
+            while job.is_alive():
+                watched.names()
     finally:
         job.join()
     assert pool.holds("b", "big")
@@ -527,10 +529,11 @@ def test_unmount_after_a_stop_while_a_precache_is_made(pools, workspace,
         began = time.monotonic()
         stop = threading.Thread(target=pool.virt.destroy)
         stop.start()
-        while stop.is_alive():
-            pool.define()
-            with contextlib.suppress(libvirt.libvirtError):
-                pool.refresh()
+        with apart(pool) as beside:
+            while stop.is_alive():
+                beside.define()
+                with contextlib.suppress(libvirt.libvirtError):
+                    beside.refresh()
         assert time.monotonic() - began < 10
         assert not pool.virt.isActive()
         assert workspace.umount(where)
