@@ -308,6 +308,51 @@ testPoolTableGarbage(void)
 }
 
 
+/* Of a head that no one writes to, as it is when an upload begins. */
+static const virStorageThinSight began = { .active = true, .sequence = 7, .changed = 16 };
+
+
+static void
+testSightOfADeviceThatCountsWrites(void)
+{
+    virStorageThinSight now = began;
+
+    g_assert_false(virStorageThinSightDiffers(&began, &now, true));
+    now.changed += 8;
+    g_assert_true(virStorageThinSightDiffers(&began, &now, true));
+    g_assert_true(virStorageThinSightDiffers(&began, &now, false));
+}
+
+
+/* Whoever activated it anew may have written to it before that. */
+static void
+testSightOfADeviceThatWasToStay(void)
+{
+    virStorageThinSight now = { .active = true, .sequence = 8 };
+    virStorageThinSight gone = { 0 };
+
+    g_assert_true(virStorageThinSightDiffers(&began, &now, true));
+    g_assert_true(virStorageThinSightDiffers(&began, &gone, true));
+    g_assert_true(virStorageThinSightDiffers(&gone, &now, true));
+}
+
+
+/* Each reader has another device, and only the last one tells what it was for. */
+static void
+testSightOfADeviceForEachReader(void)
+{
+    virStorageThinSight now = { .active = true, .sequence = 8 };
+    virStorageThinSight gone = { 0 };
+
+    g_assert_false(virStorageThinSightDiffers(&gone, &gone, false));
+    g_assert_false(virStorageThinSightDiffers(&began, &now, false));
+    g_assert_false(virStorageThinSightDiffers(&gone, &now, false));
+    now.changed = 8;
+    g_assert_true(virStorageThinSightDiffers(&began, &now, false));
+    g_assert_true(virStorageThinSightDiffers(&gone, &now, false));
+}
+
+
 int
 main(int argc,
      char **argv)
@@ -334,6 +379,10 @@ main(int argc,
     g_test_add_func("/volume/empty", testVolumeEmpty);
     g_test_add_func("/volume/failed-pool", testVolumeOfAFailedPool);
     g_test_add_func("/volume/garbage", testVolumeGarbage);
+
+    g_test_add_func("/sight/counts-writes", testSightOfADeviceThatCountsWrites);
+    g_test_add_func("/sight/was-to-stay", testSightOfADeviceThatWasToStay);
+    g_test_add_func("/sight/for-each-reader", testSightOfADeviceForEachReader);
 
     g_test_add_func("/table/thin-id", testTable);
     g_test_add_func("/table/external-origin", testTableWithExternalOrigin);

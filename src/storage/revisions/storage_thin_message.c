@@ -16,10 +16,11 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
+static const char needsCheck[] = N_("the thin pool has to be checked: deactivate it, and activate it with thin_check's option --clear-needs-check-flag, see thin_check_options in lvm.conf(5)");
+
 #define USED N_("stop or detach what uses it first")
 #define CHANGED N_("somebody else has changed the volume group: refresh the pool")
 #define ODDS N_("the volume group's metadata and that of the thin pool are of different times: change nothing, and see lvmthin(7)")
-#define CHECK N_("the thin pool has to be checked: deactivate it, and activate it with thin_check's option --clear-needs-check-flag, see thin_check_options in lvm.conf(5)")
 #define REPAIR N_("the thin pool's metadata is damaged: deactivate it, and run 'lvconvert --repair' on it")
 #define FULL N_("extend the thin pool, or remove volumes or revisions")
 #define CROWDED N_("the volume group holds no more logical volumes: remove some, or make one with a larger metadata area")
@@ -41,7 +42,7 @@ static const struct {
     { "Failed to find logical volume ", VIR_ERR_OPERATION_INVALID, CHANGED },
     { " transaction_id is ", VIR_ERR_OPERATION_FAILED, ODDS },
     { " has unexpected transaction id ", VIR_ERR_OPERATION_FAILED, ODDS },
-    { " needs check", VIR_ERR_OPERATION_FAILED, CHECK },
+    { " needs check", VIR_ERR_OPERATION_FAILED, needsCheck },
     { "Check of pool ", VIR_ERR_OPERATION_FAILED, REPAIR },
     { " reached threshold", VIR_ERR_OPERATION_FAILED, FULL },
     { " is above threshold", VIR_ERR_OPERATION_FAILED, FULL },
@@ -59,7 +60,6 @@ static const struct {
 #undef USED
 #undef CHANGED
 #undef ODDS
-#undef CHECK
 #undef REPAIR
 #undef FULL
 #undef CROWDED
@@ -129,4 +129,16 @@ virStorageThinHint(const char *message,
 
     *code = i < 0 ? VIR_ERR_OPERATION_FAILED : hints[i].code;
     return i < 0 ? NULL : hints[i].hint;
+}
+
+
+/**
+ * virStorageThinNeedsCheck:
+ *
+ * Returns what to do about a thin pool that the kernel wants to be checked, not translated yet
+ */
+const char *
+virStorageThinNeedsCheck(void)
+{
+    return needsCheck;
 }

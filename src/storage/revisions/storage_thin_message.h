@@ -17,3 +17,6 @@ virStorageThinMessage(const char *output);
 const char *
 virStorageThinHint(const char *message,
                    virErrorNumber *code);
+
+const char *
+virStorageThinNeedsCheck(void);

@@ -12,6 +12,7 @@
 
 #include "storage_thin_device.h"
 #include "storage_thin_lvm.h"
+#include "storage_thin_message.h"
 #include "virerror.h"
 #include "virfile.h"
 
@@ -47,7 +48,7 @@ virStorageThinBreakage(const virStorageThinPoolStatus *status)
     if (status->mode == VIR_STORAGE_THIN_POOL_FAILED)
         return N_("the thin pool has failed: see the kernel's log");
     if (status->needsCheck)
-        return N_("the thin pool has to be checked: deactivate it, and activate it with thin_check's option --clear-needs-check-flag, see thin_check_options in lvm.conf(5)");
+        return virStorageThinNeedsCheck();
     if (status->mode == VIR_STORAGE_THIN_POOL_RO)
         return N_("the thin pool's metadata cannot be written: see the kernel's log");
     return NULL;

@@ -135,3 +135,24 @@ virStorageThinVolumeTableParse(const char *params,
         return -1;
     return 0;
 }
+
+
+/**
+ * virStorageThinSightDiffers:
+ * @before: of an LV
+ * @now: of the same
+ * @stays: whether the LV is to be active all the time
+ *
+ * One that is not is activated for each reader, as another device, which has to tell only that it was not written to.
+ *
+ * Returns whether the LV may have been written to between the two
+ */
+bool
+virStorageThinSightDiffers(const virStorageThinSight *before,
+                           const virStorageThinSight *now,
+                           bool stays)
+{
+    if (before->active && now->active && before->sequence == now->sequence)
+        return before->changed != now->changed;
+    return now->changed > 0 || (stays && (before->active || now->active));
+}

@@ -29,6 +29,14 @@ struct _virStorageThinPoolStatus {
     unsigned long long dataTotal;
 };
 
+/* What tells whether an LV has been written to since. */
+typedef struct _virStorageThinSight virStorageThinSight;
+struct _virStorageThinSight {
+    bool active;
+    unsigned long long sequence; /* of the device among all that the kernel has made, or 0 */
+    unsigned long long changed;  /* sectors written and discarded since the device was made */
+};
+
 int
 virStorageThinPoolStatusParse(const char *params,
                               virStorageThinPoolStatus *status);
@@ -44,3 +52,8 @@ virStorageThinVolumeStatusParse(const char *params,
 int
 virStorageThinVolumeTableParse(const char *params,
                                unsigned int *thinId);
+
+bool
+virStorageThinSightDiffers(const virStorageThinSight *before,
+                           const virStorageThinSight *now,
+                           bool stays);

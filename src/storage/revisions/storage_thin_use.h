@@ -9,14 +9,7 @@
 #pragma once
 
 #include "storage_revision_ops.h"
-
-/* What tells whether an LV has been written to since. */
-typedef struct _virStorageThinSight virStorageThinSight;
-struct _virStorageThinSight {
-    bool active;
-    unsigned long long sequence; /* of the device among all that the kernel has made, or 0 */
-    unsigned long long changed;  /* sectors written and discarded since the device was made */
-};
+#include "storage_thin_status.h"
 
 bool
 virStorageThinIsOpen(virStorageRevContext *ctx,
@@ -55,8 +48,3 @@ virStorageThinLook(virStorageRevContext *ctx,
                    const char *lv,
                    const char *name,
                    virStorageThinSight *sight);
-
-bool
-virStorageThinSightDiffers(const virStorageThinSight *before,
-                           const virStorageThinSight *now,
-                           bool stays);
