@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Retention, revert, pinned revisions, ids (design sections 2 and 3)."""
 
+import contextlib
 import os
 import time
 
@@ -234,6 +235,14 @@ def test_redefine_by_clone_onto_itself(pool):
     assert history(pool, "a", "1") and pool.holds("a", "2")
 
 
+def test_redefine_keeps_what_a_revert_has_left(pool):
+    """Section 3: only a lower keep prunes; the dumped one is the same."""
+    grow(pool, "a", "123", keep=2)
+    pool.revert("a", pool.revisions("a")[0])
+    pool.create_from("a", "a", xml=pool.vol("a").XMLDesc())
+    assert history(pool, "a", "123")
+
+
 def test_redefine_of_the_lifecycle(pool):
     """Section 3: take <lifecycle> from the XML."""
     pool.create("s", content="source")
@@ -465,6 +474,39 @@ def test_revision_in_use_is_deferred(pool):
     stream.finish()
     wait_for(lambda: pool.cycle("a", "4") and first not in pool.revisions("a"),
              what="deferred prune")
+
+
+@contextlib.contextmanager
+def deferred(pool, writer):
+    """The only revision of a volume that retention keeps one of is open, so
+    that the next commit leaves it; afterwards it is not."""
+    grow(pool, "a", "12")
+    (first,) = pool.revisions("a")
+    with writer(pool.device(f"a@{first}"), readonly=True):
+        pool.cycle("a", "3")
+        yield first
+    pool.refresh()
+
+
+def test_deferred_revision_goes_with_a_refresh(pool, writer):
+    """Section 3: once it is not in use."""
+    with deferred(pool, writer):
+        pass
+    assert history(pool, "a", "2")
+
+
+def test_deferred_revision_that_is_to_be_kept_stays(pool, writer):
+    """Section 3: retention keeps as many as it is told to by then."""
+    with deferred(pool, writer):
+        pool.redefine("a", keep=2)
+    assert history(pool, "a", "12")
+
+
+def test_deferred_revision_that_was_reverted_to_stays(pool, writer):
+    """Section 3: a revert prunes nothing, and the chosen one stays."""
+    with deferred(pool, writer) as first:
+        pool.revert("a", first)
+    assert history(pool, "a", "123") and pool.holds("a", "1")
 
 
 def test_missing_revision_does_not_fail_a_refresh(pool):

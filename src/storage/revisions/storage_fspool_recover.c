@@ -15,6 +15,7 @@
 #include "storage_fspool_replace.h"
 #include "storage_fspool_subvolume.h"
 #include "storage_fspool_volume.h"
+#include "storage_revision_checks.h"
 #include "storage_revision_lock.h"
 #include "storage_revision_worker.h"
 #include "virerror.h"
@@ -137,7 +138,7 @@ virStorageFspoolNeedsRecovery(virStorageFspoolPool *pool,
 {
     size_t i;
 
-    if (virStorageRevFamilyPruneLeft(family) > 0 ||
+    if (virStorageRevPruneLeft(pool->ctx, family) > 0 ||
         (family->head && (family->head->meta.pending || family->head->meta.leaving)))
         return true;
     for (i = 0; i < family->revisions->len; i++) {
@@ -164,7 +165,7 @@ virStorageFspoolRecoverFamily(virStorageFspoolPool *pool,
     if (virStorageFspoolReplaceRecover(pool, family) < 0 ||
         virStorageFspoolSettleHead(pool, family) < 0 ||
         virStorageFspoolRecoverRevisions(pool, family) < 0 ||
-        ((left = virStorageRevFamilyPruneLeft(family)) > 0 &&
+        ((left = virStorageRevPruneLeft(pool->ctx, family)) > 0 &&
          virStorageFspoolPrune(pool->ctx, family, left) < 0))
         virStorageFspoolRecoverFailed(pool, family->volume);
 

@@ -17,6 +17,7 @@
 #include "storage_reflink_name.h"
 #include "storage_reflink_use.h"
 #include "storage_reflink_volume.h"
+#include "storage_revision_checks.h"
 #include "storage_revision_facts.h"
 #include "storage_revision_lock.h"
 #include "virerror.h"
@@ -194,12 +195,13 @@ virStorageReflinkRecoverLive(virStorageRevContext *ctx,
 
 /* Is there anything to look at that needs the directory? Nearly always there is not, and a refresh is cheap. */
 static bool
-virStorageReflinkNeedsRecovery(virStorageRevFamily *family,
+virStorageReflinkNeedsRecovery(virStorageRevContext *ctx,
+                               virStorageRevFamily *family,
                                bool poolStart)
 {
     size_t i;
 
-    if (virStorageRevFamilyPruneLeft(family) > 0 || (poolStart && family->live))
+    if (virStorageRevPruneLeft(ctx, family) > 0 || (poolStart && family->live))
         return true;
 
     for (i = 0; family->head && i < family->revisions->len; i++) {
@@ -219,14 +221,14 @@ virStorageReflinkRecoverFamily(virStorageRevContext *ctx,
     g_autoptr(virStorageRevLocks) locks = NULL;
     size_t left;
 
-    if (!virStorageReflinkNeedsRecovery(family, poolStart) ||
+    if (!virStorageReflinkNeedsRecovery(ctx, family, poolStart) ||
         !(locks = virStorageRevLocksTry(ctx->uuid, family->volume)))
         return;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         virStorageReflinkRecoverRevisions(ctx, family, &dir) < 0 ||
         (poolStart && virStorageReflinkRecoverLive(ctx, family, &dir) < 0) ||
-        ((left = virStorageRevFamilyPruneLeft(family)) > 0 &&
+        ((left = virStorageRevPruneLeft(ctx, family)) > 0 &&
          virStorageReflinkPrune(ctx, family, left) < 0))
         virStorageReflinkRecoverFailed(ctx, family->volume);
 

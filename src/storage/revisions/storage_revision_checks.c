@@ -188,6 +188,15 @@ virStorageRevKeepOf(virStorageRevContext *ctx,
 }
 
 
+/* Returns how many of the oldest unpinned revisions an interrupted prune has left, unless retention keeps them by now. */
+size_t
+virStorageRevPruneLeft(virStorageRevContext *ctx,
+                       virStorageRevFamily *family)
+{
+    return virStorageRevFamilyPruneLeft(family, virStorageRevKeepOf(ctx, family));
+}
+
+
 /* Is there room for the revision that a new head may leave behind? The live copy that becomes the head makes some. */
 int
 virStorageRevCheckSupersede(virStorageRevOperation *op)

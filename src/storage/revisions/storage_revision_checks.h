@@ -52,5 +52,9 @@ int
 virStorageRevKeepOf(virStorageRevContext *ctx,
                     virStorageRevFamily *family);
 
+size_t
+virStorageRevPruneLeft(virStorageRevContext *ctx,
+                       virStorageRevFamily *family);
+
 void
 virStorageRevOperationPrune(virStorageRevOperation *op);

@@ -235,6 +235,15 @@ virStorageRevRunPin(virStorageRevOperation *op,
 }
 
 
+/* Is a volume to keep fewer revisions than it does? What a revert has left beyond them stays until then. */
+static bool
+virStorageRevRedefinePrunes(virStorageRevOperation *op,
+                            const virStorageRevVol *vol)
+{
+    return vol->keep != VIR_STORAGE_REV_KEEP_UNSET && vol->keep < virStorageRevKeepOf(op->ctx, op->family);
+}
+
+
 /* An absent element leaves what is. */
 static void
 virStorageRevRedefineFacts(virStorageRevOperation *op,
@@ -251,10 +260,10 @@ virStorageRevRedefineFacts(virStorageRevOperation *op,
         g_free(facts->source);
         facts->source = g_strdup(vol->source);
     }
-    if (vol->keep != VIR_STORAGE_REV_KEEP_UNSET) {
+    if (vol->keep != VIR_STORAGE_REV_KEEP_UNSET)
         facts->keep = vol->keep;
+    if (virStorageRevRedefinePrunes(op, vol))
         facts->pruneUpTo = MAX(facts->pruneUpTo, virStorageRevFamilyPruneUpTo(op->family, vol->keep, 0));
-    }
 }
 
 
@@ -264,6 +273,7 @@ virStorageRevRunRedefine(virStorageRevOperation *op,
 {
     g_auto(virStorageRevMeta) facts = { 0 };
     virStorageRevVol *vol = virStorageRevVolGet(request->def);
+    bool prunes = virStorageRevRedefinePrunes(op, vol);
     int ret;
 
     if (!virStorageRevCheckSource(op->family, &request->source) ||
@@ -272,8 +282,7 @@ virStorageRevRunRedefine(virStorageRevOperation *op,
     virStorageRevRedefineFacts(op, vol, &facts);
 
     virStorageRevOperationUnlock(op);
-    if ((ret = op->ops->redefine(op->ctx, op->family, &facts)) == 0 &&
-        vol->keep != VIR_STORAGE_REV_KEEP_UNSET)
+    if ((ret = op->ops->redefine(op->ctx, op->family, &facts)) == 0 && prunes)
         virStorageRevOperationPrune(op);
     virStorageRevOperationLock(op, ret);
     return ret;

@@ -141,8 +141,8 @@ virStorageRevFactsNextHead(virStorageRevContext *ctx,
     meta->generation = family->head ? virStorageRevMetaGeneration(&family->head->meta) + 1 : 1;
     meta->created = g_get_real_time() / G_USEC_PER_SEC;
     meta->nextId = id ? id + 1 : virStorageRevFamilyNextId(family);
-    if (prunes)
-        meta->pruneUpTo = MAX(meta->pruneUpTo, virStorageRevFamilyPruneUpTo(family, keep, id));
+    /* What an earlier prune has not come to may be what a revert has just brought back: the next prune decides anew. */
+    meta->pruneUpTo = prunes ? MAX(meta->pruneUpTo, virStorageRevFamilyPruneUpTo(family, keep, id)) : 0;
 }
 
 

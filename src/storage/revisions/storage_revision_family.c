@@ -414,9 +414,16 @@ virStorageRevFamilyPruneUpTo(virStorageRevFamily *family,
 }
 
 
-/* Returns how many of the oldest unpinned revisions a prune, as recorded in the head, still has to remove. */
+/**
+ * virStorageRevFamilyPruneLeft:
+ * @family: volume
+ * @keep: how many unpinned revisions may stay by now, which can be more than when the prune was recorded in the head
+ *
+ * Returns how many of the oldest unpinned revisions that prune still has to remove
+ */
 size_t
-virStorageRevFamilyPruneLeft(virStorageRevFamily *family)
+virStorageRevFamilyPruneLeft(virStorageRevFamily *family,
+                             int keep)
 {
     size_t left = 0;
     size_t i;
@@ -432,7 +439,7 @@ virStorageRevFamilyPruneLeft(virStorageRevFamily *family)
             state->id <= family->head->meta.pruneUpTo)
             left = i + 1;
     }
-    return left;
+    return left > 0 ? MIN(left, virStorageRevFamilyPruneCount(family, keep)) : 0;
 }
 
 

@@ -137,7 +137,8 @@ virStorageRevFamilyPruneCount(virStorageRevFamily *family,
                               int keep);
 
 size_t
-virStorageRevFamilyPruneLeft(virStorageRevFamily *family);
+virStorageRevFamilyPruneLeft(virStorageRevFamily *family,
+                             int keep);
 
 unsigned long long
 virStorageRevFamilyPruneUpTo(virStorageRevFamily *family,

@@ -12,6 +12,7 @@
 
 #include "storage_thin_recover.h"
 
+#include "storage_revision_checks.h"
 #include "storage_revision_facts.h"
 #include "storage_revision_lock.h"
 #include "storage_thin_device.h"
@@ -183,7 +184,7 @@ virStorageThinRecoverRevisions(virStorageRevContext *ctx,
     if (!family->head)
         return;
     if (virStorageThinRecoverUnfinished(ctx, family) < 0 ||
-        ((left = virStorageRevFamilyPruneLeft(family)) > 0 && virStorageThinPrune(ctx, family, left) < 0))
+        ((left = virStorageRevPruneLeft(ctx, family)) > 0 && virStorageThinPrune(ctx, family, left) < 0))
         virStorageThinRecoverFailed(ctx, family->volume);
 }
 
@@ -203,12 +204,13 @@ virStorageThinRecoverLive(virStorageRevContext *ctx,
 
 
 static bool
-virStorageThinNeedsRecovery(virStorageRevFamily *family,
+virStorageThinNeedsRecovery(virStorageRevContext *ctx,
+                            virStorageRevFamily *family,
                             bool poolStart)
 {
     size_t i;
 
-    if (!family->head || virStorageRevFamilyPruneLeft(family) > 0 || (poolStart && family->live))
+    if (!family->head || virStorageRevPruneLeft(ctx, family) > 0 || (poolStart && family->live))
         return true;
     for (i = 0; i < family->revisions->len; i++) {
         if (virStorageThinIsUnfinished(family, g_ptr_array_index(family->revisions, i)))
@@ -225,7 +227,7 @@ virStorageThinRecoverFamily(virStorageRevContext *ctx,
 {
     g_autoptr(virStorageRevLocks) locks = NULL;
 
-    if (!virStorageThinNeedsRecovery(family, poolStart) ||
+    if (!virStorageThinNeedsRecovery(ctx, family, poolStart) ||
         !(locks = virStorageRevLocksTry(ctx->uuid, family->volume)))
         return false;
     if (virStorageThinRecoverHead(ctx, family))
