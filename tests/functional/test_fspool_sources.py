@@ -11,6 +11,7 @@ import time
 import libvirt
 import pytest
 
+from daemon import apart
 from filesystems import loop_devices_of, run
 from fsplaces import IN_GUEST
 from fspoolpool import FsPool, stock_pool
@@ -395,6 +396,12 @@ def stops(pool):
     return not pool.virt.isActive()
 
 
+def refuses_to_stop(pool):
+    """As something in it is open."""
+    with refused(INVALID, match=pool.name):
+        pool.virt.destroy()
+
+
 UPLOADER = """
 import sys, libvirt
 conn = libvirt.open(sys.argv[1])
@@ -433,6 +440,28 @@ def test_pool_stops_after_an_upload_that_hung(holds, source, fmt, size):
     assert mount_of(pool.path) is None
     pool.virt.create(0)
     assert pool.holds("a", "one") and pool.files.at_rest() == []
+
+
+@pytest.mark.only_host
+def test_stop_that_fails_loses_no_result(holds, source):
+    """Section 6: what ends while somebody tries to stop the pool is known to
+    it when it goes on."""
+    pool = started(source, "ext4")
+    for name in "abc":
+        pool.create(name, content=name)
+    holds.arm("unlinkat")
+    pool.delete("a")
+    with holds.during("unlinkat"), apart(pool) as other, \
+            apart(pool) as stopped, open(pool.device("b") + "/data", "rb"):
+        holds.arm("renameat2")
+        with running(other.delete, "c"), holds.during("renameat2"):
+            stop = threading.Thread(target=refuses_to_stop, args=(stopped,))
+            stop.start()
+            wait_for(lambda: not pool.virt.isActive(), what="a stop")
+        holds.release("unlinkat")
+        stop.join()
+        assert pool.names() == ["b"]
+    assert stops(pool)
 
 
 def test_start_after_a_refresh_that_failed(source, fmt):

@@ -186,6 +186,25 @@ def test_volume_is_not_made_to_start_from_one_that_is_being_deleted(
     assert outcome == ["refused"] and not pool.has("b")
 
 
+def test_operation_whose_pool_is_stopped_meanwhile(holds, pool):
+    """Section 9: its client is told what has become of it."""
+    pool.create("a", content="one")
+    pool.start("a")
+    pool.write("a@live", pattern("two"))
+    told = []
+
+    def commit(other):
+        with refused(INVALID, match="has been done"):
+            other.commit("a")
+        told.append("done")
+
+    with held(holds, "fsetxattr", pool, commit):
+        pool.virt.destroy()
+    assert told == ["done"]
+    pool.virt.create()
+    assert pool.holds("a", "two") and not pool.dirty("a")
+
+
 def test_daemon_answers_while_an_upload_ends(holds, pool, stock, daemon):
     """Section 9: the end of an upload is waited for by its client alone."""
     pool.create("a", content="one")

@@ -19,6 +19,7 @@
 #include "storage_fspool_mount.h"
 #include "storage_fspool_quota.h"
 #include "storage_fspool_record.h"
+#include "storage_revision_pool.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
@@ -398,20 +399,17 @@ int
 virStorageFspoolSourceUnmount(virStoragePoolObj *obj)
 {
     g_autoptr(virStorageFspoolSource) source = virStorageFspoolSourceNew(virStoragePoolObjGetDef(obj));
-    bool active = virStoragePoolObjIsActive(obj);
-    bool starting = virStoragePoolObjIsStarting(obj);
+    virStorageRevPoolSeen before;
     int ret;
 
     if (!source)
         return -1;
 
-    virStoragePoolObjSetActive(obj, false);
-    virStoragePoolObjSetStarting(obj, true);
+    virStorageRevPoolBeginStop(obj, &before);
     virStorageFspoolSourceUnlock(obj);
     ret = virStorageFspoolSourceUnmountUnlocked(source);
     virStorageFspoolSourceLock(obj);
-    virStoragePoolObjSetStarting(obj, starting);
-    virStoragePoolObjSetActive(obj, active);
+    virStorageRevPoolEndStop(obj, &before);
     return ret;
 }
 

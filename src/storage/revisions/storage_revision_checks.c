@@ -16,7 +16,7 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 
-/* Returns the API's object for the volume named @name. */
+/* Returns the API's object for the volume named @name, which an operation has just made or changed. */
 virStorageVolPtr
 virStorageRevVolLookup(virConnectPtr conn,
                        virStoragePoolObj *obj,
@@ -25,6 +25,12 @@ virStorageRevVolLookup(virConnectPtr conn,
     virStoragePoolDef *pool = virStoragePoolObjGetDef(obj);
     virStorageVolDef *def = virStorageVolDefFindByName(obj, name);
 
+    if (!def && !virStoragePoolObjIsActive(obj)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("storage pool '%1$s' was stopped meanwhile: what was asked for has been done, and '%2$s' is there when it starts"),
+                       pool->name, name);
+        return NULL;
+    }
     if (!def) {
         virReportError(VIR_ERR_NO_STORAGE_VOL, _("no storage vol with matching name '%1$s'"), name);
         return NULL;

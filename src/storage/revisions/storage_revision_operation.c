@@ -293,8 +293,8 @@ virStorageRevOperationLock(virStorageRevOperation *op,
  * @op: operation; the pool is locked
  * @result: what the backend returned
  *
- * Shows the pool what the volume now consists of. A pool that was stopped meanwhile reads everything anew when it
- * starts.
+ * Shows the pool what the volume now consists of, also one that is just being stopped, and may have to stay. One that
+ * was stopped meanwhile reads everything anew when it starts.
  *
  * Returns @result, or -1 with an error
  */
@@ -305,7 +305,7 @@ virStorageRevOperationEnd(virStorageRevOperation *op,
     virErrorPtr err = NULL;
 
     virErrorPreserveLast(&err);
-    if (virStoragePoolObjIsActive(op->obj)) {
+    if (virStoragePoolObjIsActive(op->obj) || virStorageRevPoolIsStopping(op->obj)) {
         if (virStorageRevPoolPut(op->obj, op->family) < 0 && result == 0) {
             result = -1;
             virErrorPreserveLast(&err);

@@ -28,6 +28,7 @@ struct _virStorageRevTable {
     GHashTable *families;   /* name of the volume → virStorageRevFamily */
     GHashTable *held;       /* names of definitions of what is gone, which a copy into another pool still reads */
     size_t listed;
+    bool stopping;
 };
 
 
@@ -68,6 +69,46 @@ virStorageRevPoolReset(virStoragePoolObj *obj)
     g_hash_table_remove_all(table->families);
     g_hash_table_remove_all(table->held);
     table->listed = 0;
+}
+
+
+/**
+ * virStorageRevPoolBeginStop:
+ * @obj: pool that is being stopped, and about to be unlocked for a while
+ * @before: filled for virStorageRevPoolEndStop()
+ *
+ * To everybody else it is stopped already, and keeps its definition as when it starts. What is under way still tells it
+ * what has become of the volumes: the stop can fail, and the pool goes on.
+ */
+void
+virStorageRevPoolBeginStop(virStoragePoolObj *obj,
+                           virStorageRevPoolSeen *before)
+{
+    before->active = virStoragePoolObjIsActive(obj);
+    before->starting = virStoragePoolObjIsStarting(obj);
+
+    virStorageRevPoolTable(obj)->stopping = before->active;
+    virStoragePoolObjSetActive(obj, false);
+    virStoragePoolObjSetStarting(obj, true);
+}
+
+
+/* The pool is locked again, and as it was before. */
+void
+virStorageRevPoolEndStop(virStoragePoolObj *obj,
+                         const virStorageRevPoolSeen *before)
+{
+    virStoragePoolObjSetStarting(obj, before->starting);
+    virStoragePoolObjSetActive(obj, before->active);
+    virStorageRevPoolTable(obj)->stopping = false;
+}
+
+
+/* Is somebody just between the two? */
+bool
+virStorageRevPoolIsStopping(virStoragePoolObj *obj)
+{
+    return virStorageRevPoolTable(obj)->stopping;
 }
 
 

@@ -13,10 +13,28 @@
 /* What libvirt's wire can list: REMOTE_STORAGE_VOL_LIST_MAX. */
 #define VIR_STORAGE_REV_LIST_MAX 16384
 
+/* How a pool is seen that somebody stops. */
+typedef struct _virStorageRevPoolSeen virStorageRevPoolSeen;
+struct _virStorageRevPoolSeen {
+    bool active;
+    bool starting;
+};
+
 /* All functions here are called with the pool locked. */
 
 void
 virStorageRevPoolReset(virStoragePoolObj *obj);
+
+void
+virStorageRevPoolBeginStop(virStoragePoolObj *obj,
+                           virStorageRevPoolSeen *before);
+
+void
+virStorageRevPoolEndStop(virStoragePoolObj *obj,
+                         const virStorageRevPoolSeen *before);
+
+bool
+virStorageRevPoolIsStopping(virStoragePoolObj *obj);
 
 void
 virStorageRevPoolReplace(virStoragePoolObj *obj,

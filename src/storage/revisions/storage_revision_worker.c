@@ -378,8 +378,7 @@ virStorageRevWorkerWait(const unsigned char *pool,
 void
 virStorageRevWorkerStop(virStoragePoolObj *obj)
 {
-    bool active = virStoragePoolObjIsActive(obj);
-    bool starting = virStoragePoolObjIsStarting(obj);
+    virStorageRevPoolSeen before;
     unsigned char pool[VIR_UUID_BUFLEN];
     unsigned long long until;
     bool done = true;
@@ -390,16 +389,11 @@ virStorageRevWorkerStop(virStoragePoolObj *obj)
     until += VIR_STORAGE_REV_WORKER_STOP_MS;
 
     while (!virStorageRevWorkerIsIdle(pool) && done) {
-        /* to everybody else it is stopped already, and keeps its definition as when it starts */
-        virStoragePoolObjSetActive(obj, false);
-        virStoragePoolObjSetStarting(obj, true);
+        virStorageRevPoolBeginStop(obj, &before);
         virObjectUnlock(obj);
-
         done = virStorageRevWorkerWait(pool, until);
-
         virObjectLock(obj);
-        virStoragePoolObjSetStarting(obj, starting);
-        virStoragePoolObjSetActive(obj, active);
+        virStorageRevPoolEndStop(obj, &before);
     }
     if (!done)
         VIR_WARN("the file system of pool '%s' is kept busy for a while yet", virStoragePoolObjGetDef(obj)->name);
