@@ -9,12 +9,13 @@ import libvirt
 import pytest
 
 from filesystems import run
-from fsplaces import limit_project
+from fsplaces import FsHome, enable_quota, limit_project
 from fstrees import archive, member, put, tar_of, write_until_full
 from pools import INVALID, MIB, pattern, refused, wait_for
 
 
 LIMIT = 32 * MIB
+INVALID_ARG = libvirt.VIR_ERR_INVALID_ARG
 SLACK = 2 * MIB
 
 limits = pytest.mark.needs("limits")
@@ -85,6 +86,63 @@ def test_other_groups_stay(fspool, fs):
     finally:
         run("btrfs", "qgroup", "destroy", "1/77777", fs.path)
         run("btrfs", "subvolume", "delete", other)
+
+
+def limit_by_hand(pool, name, size):
+    """As an administrator does."""
+    run("btrfs", "qgroup", "limit", str(size), pool.device(name))
+
+
+@pytest.mark.needs("btrfs", "full")
+def test_limit_that_was_set_by_hand_is_changed(fspool):
+    """Section 5: the kernel's records are the only store of limits."""
+    fspool.create("a", LIMIT)
+    limit_by_hand(fspool, "a", 2 * LIMIT)
+    with refused(INVALID_ARG, match="shrink"):
+        fspool.vol("a").resize(LIMIT, 0)
+    fspool.vol("a").resize(LIMIT, libvirt.VIR_STORAGE_VOL_RESIZE_SHRINK)
+    fspool.refresh()
+    assert fspool.size("a") == LIMIT
+
+
+@pytest.mark.needs("btrfs", "full")
+@pytest.mark.parametrize("change", ["revert", "upload", "wipe", "clone"])
+def test_limit_that_was_set_by_hand_stays(fspool, change):
+    """Section 5: likewise."""
+    fspool.create("a", LIMIT, content="one")
+    fspool.cycle("a", "two")
+    limit_by_hand(fspool, "a", 2 * LIMIT)
+    if change == "revert":
+        fspool.revert("a", fspool.revisions("a")[0])
+    elif change == "upload":
+        fspool.upload("a", archive(member("file", b"content")))
+    elif change == "wipe":
+        fspool.vol("a").wipe(0)
+    else:
+        fspool.clone("a", "b")
+    fspool.refresh()
+    assert fspool.size("b" if change == "clone" else "a") == 2 * LIMIT
+
+
+def check_new_quotas(pool):
+    pool.create("a", content="one")
+    time.sleep(3)   # from then on a refresh does not read them again
+    pool.refresh()
+    enable_quota(pool.path, "full")
+    limit_by_hand(pool, "a", LIMIT)
+    pool.refresh()
+    assert pool.size("a") == LIMIT and pool.vol("a").info()[2] > 0
+    pool.remove()
+
+
+@pytest.mark.needs("btrfs", "full")
+def test_quotas_switched_on_while_the_pool_runs(fspools, workspace):
+    """Section 9: a refresh shows what is there."""
+    home = FsHome("btrfs-none", workspace, 320 * MIB, "unlimited.img")
+    try:
+        check_new_quotas(fspools(home.path, features="required='no'").up())
+    finally:
+        home.close()
 
 
 @pytest.mark.needs("project")

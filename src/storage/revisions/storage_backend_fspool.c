@@ -318,6 +318,7 @@ static const virStorageRevOps virStorageFspoolOps = {
     .revert = virStorageFspoolRevert,
     .pin = virStorageFspoolPin,
     .redefine = virStorageFspoolRedefine,
+    .reread = virStorageFspoolReread,
     .resize = virStorageFspoolResize,
     .wipe = virStorageFspoolWipe,
     .deleteVolume = virStorageFspoolDeleteVolume,

@@ -312,6 +312,49 @@ virStorageFspoolItemPerms(int fd,
 }
 
 
+static int
+virStorageFspoolItemRecord(virStorageFspoolPool *pool,
+                           int fd,
+                           const char *name,
+                           virStorageFspoolQuotaRecord *record)
+{
+    uint64_t id = 0;
+
+    if (virStorageFspoolQuotaIdOf(&pool->quota, fd, &id) == 0 &&
+        virStorageFspoolQuotaRead(&pool->quota, fd, id, record) == 0)
+        return 0;
+
+    virReportSystemError(errno, _("cannot read the limits of volume '%1$s'"), name);
+    return -1;
+}
+
+
+/**
+ * virStorageFspoolLimitsRead:
+ * @pool: pool
+ * @fd: tree
+ * @name: of the volume, for errors
+ * @limits: filled
+ *
+ * The kernel's records are the only store of limits, and an administrator may have changed them since the last refresh.
+ *
+ * Returns 0, or -1 with an error
+ */
+int
+virStorageFspoolLimitsRead(virStorageFspoolPool *pool,
+                           int fd,
+                           const char *name,
+                           virStorageFspoolLimits *limits)
+{
+    virStorageFspoolQuotaRecord record = { 0 };
+
+    if (virStorageFspoolItemRecord(pool, fd, name, &record) < 0)
+        return -1;
+    *limits = (virStorageFspoolLimits) { record.spaceMax, record.filesMax };
+    return 0;
+}
+
+
 /* Writes metadata to a tree that has no room for it. Should that be interrupted, its limit is a little higher. */
 static int
 virStorageFspoolItemSqueezeMeta(virStorageFspoolPool *pool,
@@ -322,14 +365,10 @@ virStorageFspoolItemSqueezeMeta(virStorageFspoolPool *pool,
     virStorageFspoolQuotaRecord record = { 0 };
     virStorageFspoolLimits more = { 0 };
     virStorageFspoolLimits limits;
-    uint64_t id = 0;
     int ret;
 
-    if (virStorageFspoolQuotaIdOf(&pool->quota, fd, &id) < 0 ||
-        virStorageFspoolQuotaRead(&pool->quota, fd, id, &record) < 0) {
-        virReportSystemError(errno, _("cannot read the limits of volume '%1$s'"), name);
+    if (virStorageFspoolItemRecord(pool, fd, name, &record) < 0)
         return -1;
-    }
     if (record.spaceMax == 0) { /* it is not its own limit that is in the way */
         virReportSystemError(EDQUOT, _("cannot write the metadata of volume '%1$s'"), name);
         return -1;

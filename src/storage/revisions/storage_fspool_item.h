@@ -44,6 +44,12 @@ virStorageFspoolLimitsCheck(virStorageFspoolPool *pool,
                             const char *volume);
 
 int
+virStorageFspoolLimitsRead(virStorageFspoolPool *pool,
+                           int fd,
+                           const char *name,
+                           virStorageFspoolLimits *limits);
+
+int
 virStorageFspoolLimitsSet(virStorageFspoolPool *pool,
                           int fd,
                           const virStorageFspoolLimits *limits,

@@ -137,6 +137,22 @@ virStorageFspoolScanFolder(virStorageFspoolPool *pool,
                            unsigned int depth);
 
 
+/* What nothing has counted before can have been given a limit since, and its directory does not tell. */
+static virStorageRevState *
+virStorageFspoolScanReuse(virStorageFspoolPool *pool,
+                          virStorageFspoolScan *scan,
+                          const virStorageRevName *name,
+                          int dirfd,
+                          const char *entry)
+{
+    virStorageRevState *state = virStorageRevStateReuse(scan->known, name, dirfd, entry, S_IFDIR, name->volume);
+
+    if (state && state->quotaId == 0 && pool->quota.kind != VIR_STORAGE_FSPOOL_QUOTA_NONE)
+        g_clear_pointer(&state, virStorageRevStateFree);
+    return state;
+}
+
+
 /* A directory below the pool is a volume, or a folder of such. */
 static void
 virStorageFspoolScanEntry(virStorageFspoolPool *pool,
@@ -156,7 +172,7 @@ virStorageFspoolScanEntry(virStorageFspoolPool *pool,
             VIR_INFO("skipping a directory of pool '%s' whose name no volume can have", pool->ctx->poolName);
         return;
     }
-    if ((state = virStorageRevStateReuse(scan->known, &name, dirfd, entry, S_IFDIR, path))) {
+    if ((state = virStorageFspoolScanReuse(pool, scan, &name, dirfd, entry))) {
         virStorageFspoolScanAdd(pool, scan, path, state);
         return;
     }

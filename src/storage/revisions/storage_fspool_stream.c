@@ -187,9 +187,9 @@ virStorageFspoolStagingPrepare(virStorageRevStaging *staging,
     VIR_AUTOCLOSE head = -1;
     virStorageFspoolLimits limits;
 
-    virStorageFspoolLimitsOf(family->head, &limits);
     if (virStorageFspoolPoolOpen(&staging->pool, staging->ctx) < 0 ||
         (head = virStorageFspoolOpenState(&staging->pool, family->head, family->volume)) < 0 ||
+        virStorageFspoolLimitsRead(&staging->pool, head, family->volume, &limits) < 0 ||
         virStorageFspoolCheckWhole(head, family->volume) < 0 ||
         virStorageFspoolItemMake(&staging->pool, &staging->stage, &limits, family->volume) < 0)
         return -1;

@@ -235,13 +235,13 @@ virStorageFspoolSwitch(virStorageFspoolPool *pool,
     g_auto(virStorageRevMeta) meta = { 0 };
     virStorageFspoolLimits limits;
 
-    virStorageFspoolLimitsOf(family->head, &limits);
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNextHead(pool->ctx, family, content, id, prunes, &meta);
     meta.format = VIR_STORAGE_FILE_DIR;
     meta.pending = virStorageFspoolCanExchange(pool->root.staging);
 
-    if (virStorageFspoolSettleHead(pool, family) < 0 ||
+    if (virStorageFspoolLimitsOf(pool, family->head, family->volume, &limits) < 0 ||
+        virStorageFspoolSettleHead(pool, family) < 0 ||
         virStorageFspoolItemFinish(pool, stage, &meta, &limits, family->volume) < 0)
         return -1;
     return virStorageFspoolSwitchTrees(pool, family, stage, &meta, id);
@@ -285,12 +285,11 @@ virStorageFspoolRevert(virStorageRevContext *ctx,
         (from = virStorageFspoolOpenState(&pool, revision, family->volume)) < 0)
         return -1;
 
-    if (family->head) {
-        virStorageFspoolLimitsOf(family->head, &limits);
-        if ((head = virStorageFspoolOpenState(&pool, family->head, family->volume)) < 0 ||
-            virStorageFspoolCheckWhole(head, family->volume) < 0)
-            return -1;
-    }
+    if (family->head &&
+        ((head = virStorageFspoolOpenState(&pool, family->head, family->volume)) < 0 ||
+         virStorageFspoolLimitsRead(&pool, head, family->volume, &limits) < 0 ||
+         virStorageFspoolCheckWhole(head, family->volume) < 0))
+        return -1;
 
     if (virStorageFspoolItemCopy(&pool, &stage, from, &limits, family->volume) < 0)
         return -1;
@@ -336,9 +335,9 @@ virStorageFspoolWipe(virStorageRevContext *ctx,
     g_auto(virStorageRevMeta) meta = { 0 };
     VIR_AUTOCLOSE head = -1;
 
-    virStorageFspoolLimitsOf(family->head, &limits);
     if (virStorageFspoolPoolOpen(&pool, ctx) < 0 ||
         (head = virStorageFspoolOpenState(&pool, family->head, family->volume)) < 0 ||
+        virStorageFspoolLimitsRead(&pool, head, family->volume, &limits) < 0 ||
         virStorageFspoolCheckWhole(head, family->volume) < 0 ||
         virStorageFspoolItemMake(&pool, &stage, &limits, family->volume) < 0 ||
         virStorageRevPermsCopy(head, stage.fd, family->volume) < 0)

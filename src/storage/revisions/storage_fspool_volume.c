@@ -39,12 +39,33 @@ virStorageFspoolOpenState(virStorageFspoolPool *pool,
 }
 
 
-void
-virStorageFspoolLimitsOf(const virStorageRevState *state,
+/* As virStorageFspoolLimitsRead, of a state. */
+int
+virStorageFspoolLimitsOf(virStorageFspoolPool *pool,
+                         const virStorageRevState *state,
+                         const char *name,
                          virStorageFspoolLimits *limits)
 {
-    limits->space = state->capacity;
-    limits->files = state->filesMax;
+    VIR_AUTOCLOSE fd = virStorageFspoolOpenState(pool, state, name);
+
+    return fd < 0 ? -1 : virStorageFspoolLimitsRead(pool, fd, name, limits);
+}
+
+
+int
+virStorageFspoolReread(virStorageRevContext *ctx,
+                       virStorageRevFamily *family,
+                       virStorageRevState *state)
+{
+    g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
+    virStorageFspoolLimits limits;
+
+    if (virStorageFspoolPoolOpen(&pool, ctx) < 0 ||
+        virStorageFspoolLimitsOf(&pool, state, family->volume, &limits) < 0)
+        return -1;
+    state->capacity = limits.space;
+    state->filesMax = limits.files;
+    return 0;
 }
 
 
@@ -279,20 +300,22 @@ virStorageFspoolSourceOpen(virStorageFspoolPool *pool,
 }
 
 
-/* The limits that a clone is to have: what the document says, or else those of the source. */
-static void
-virStorageFspoolCloneLimits(const virStorageRevSource *source,
+/* The limits that a clone is to have: what the document says, or else those of the source, when it is of the same pool. */
+static int
+virStorageFspoolCloneLimits(virStorageFspoolPool *pool,
+                            const virStorageRevSource *source,
                             virStorageVolDef *def,
                             virStorageFspoolLimits *limits)
 {
     virStorageRevVol *vol = virStorageRevVolGet(def);
 
-    if (source->family)
-        virStorageFspoolLimitsOf(source->state, limits);
+    if (source->family && virStorageFspoolLimitsOf(pool, source->state, source->name, limits) < 0)
+        return -1;
     if (vol->hasCapacity)
         limits->space = def->target.capacity;
     if (vol->filesMax)
         limits->files = vol->filesMax;
+    return virStorageFspoolLimitsCheck(pool, limits, def->name);
 }
 
 
@@ -309,10 +332,9 @@ virStorageFspoolClone(virStorageRevContext *ctx,
     g_autofree char *path = NULL;
     VIR_AUTOCLOSE from = -1;
 
-    virStorageFspoolCloneLimits(source, def, &limits);
     if (virStorageFspoolCheckDef(def) < 0 ||
         virStorageFspoolPoolOpen(&pool, ctx) < 0 ||
-        virStorageFspoolLimitsCheck(&pool, &limits, def->name) < 0 ||
+        virStorageFspoolCloneLimits(&pool, source, def, &limits) < 0 ||
         !(path = virStorageFspoolPathOf(&pool, def, family->volume, source)) ||
         (from = virStorageFspoolSourceOpen(&pool, source)) < 0 ||
         virStorageFspoolItemCopy(&pool, &stage, from, &limits, family->volume) < 0)

@@ -96,9 +96,16 @@ virStorageFspoolPublishHead(virStorageFspoolPool *pool,
                             int fd,
                             const char *path);
 
-void
-virStorageFspoolLimitsOf(const virStorageRevState *state,
+int
+virStorageFspoolLimitsOf(virStorageFspoolPool *pool,
+                         const virStorageRevState *state,
+                         const char *name,
                          virStorageFspoolLimits *limits);
+
+int
+virStorageFspoolReread(virStorageRevContext *ctx,
+                       virStorageRevFamily *family,
+                       virStorageRevState *state);
 
 int
 virStorageFspoolRewriteMeta(virStorageFspoolPool *pool,
