@@ -85,6 +85,26 @@ def test_many_clients(fspool, daemon):
     wait_for(lambda: not fspool.files.leftovers(), 20, "all removed")
 
 
+@pytest.mark.only_host
+@pytest.mark.needs("local", "clones", "!btrfs")
+def test_stop_interrupts_a_removal(fspool, holds):
+    """Section 6: what is left of the tree goes after the next start."""
+    fspool.begin().create("a")
+    for number in range(100):
+        put(f"{fspool.device('a')}/{number}")
+    holds.arm("unlinkat")
+    fspool.delete("a")
+    with holds.during("unlinkat"), apart(fspool) as beside:
+        stop = threading.Thread(target=fspool.virt.destroy)
+        stop.start()
+        wait_for(lambda: not beside.virt.isActive(), what="a stop")
+        holds.release("unlinkat")
+        stop.join()
+    assert fspool.files.leftovers()
+    fspool.virt.create()
+    wait_for(lambda: not fspool.files.leftovers(), 20, "all removed")
+
+
 @pytest.mark.needs("local")
 def test_nothing_of_a_stopped_pool_is_open(fspools, small_fs):
     """Work in the background ends with the pool: its storage can go."""

@@ -76,7 +76,7 @@ testMessage(Trees *trees,
         return;
     }
 
-    g_assert_cmpint(virStorageFspoolTreeRemove(trees->dir, "from", "item"), ==, -1);
+    g_assert_cmpint(virStorageFspoolTreeRemove(trees->dir, "from", "item", NULL), ==, -1);
     unitExpectError(VIR_ERR_OPERATION_INVALID,
                     "xx.../e\\x1b[2J\\x27\\x0a\\xff\xc3\xa4/file' in volume 'item' is marked immutable");
 
@@ -104,7 +104,7 @@ testMounts(Trees *trees,
 
     g_assert_cmpint(virStorageFspoolTreeCopy(trees->from, trees->to, "item", NULL), ==, -1);
     unitExpectError(VIR_ERR_OPERATION_INVALID, "'/dir' in volume 'item' is a mount point");
-    g_assert_cmpint(virStorageFspoolTreeRemove(trees->dir, "from", "item"), ==, -1);
+    g_assert_cmpint(virStorageFspoolTreeRemove(trees->dir, "from", "item", NULL), ==, -1);
     unitExpectError(VIR_ERR_OPERATION_INVALID, "'/dir' in volume 'item' is a mount point");
     expectFile(trees->from, "file", "mine");
     g_assert_cmpint(umount(dirPath), ==, 0);
@@ -122,7 +122,7 @@ testMounts(Trees *trees,
     VIR_FORCE_CLOSE(dir);
     dir = openDir(trees->from, "dir");
     putFile(dir, "file", "x");
-    g_assert_cmpint(virStorageFspoolTreeRemove(trees->from, "dir", "item"), ==, -1);
+    g_assert_cmpint(virStorageFspoolTreeRemove(trees->from, "dir", "item", NULL), ==, -1);
     unitExpectError(VIR_ERR_OPERATION_INVALID, "'/' in volume 'item' is a mount point");
     g_assert_cmpint(virStorageFspoolTreeEmpty(dir, "item"), ==, 0);
     g_assert_false(isThere(dir, "file"));
@@ -197,7 +197,7 @@ testRemoveMoved(Trees *trees,
         startRace(&racer);
         removeFrom(trees);
         stopRace(&racer);
-        g_assert_cmpint(virStorageFspoolTreeRemove(victim, "moved", "item"), ==, 0);
+        g_assert_cmpint(virStorageFspoolTreeRemove(victim, "moved", "item", NULL), ==, 0);
         VIR_FORCE_CLOSE(trees->from);
         trees->from = makeDir(trees->dir, "from");
     }
@@ -229,7 +229,7 @@ testRemoveLive(Trees *trees,
         Racer racer = { .dir = trees->from, .act = fill };
 
         startRace(&racer);
-        if (virStorageFspoolTreeRemove(trees->dir, "from", "item") < 0) {
+        if (virStorageFspoolTreeRemove(trees->dir, "from", "item", NULL) < 0) {
             unitExpectError(VIR_ERR_OPERATION_FAILED, "is being written to");
             busy++;
         }
@@ -251,7 +251,7 @@ testRemovePath(Trees *trees,
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(paths); i++) {
-        g_assert_cmpint(virStorageFspoolTreeRemove(trees->dir, paths[i], "item"), ==, -1);
+        g_assert_cmpint(virStorageFspoolTreeRemove(trees->dir, paths[i], "item", NULL), ==, -1);
         unitExpectError(VIR_ERR_INTERNAL_ERROR, "item");
     }
     expectFile(trees->dir, "victim/secret", "secret");
@@ -444,7 +444,7 @@ testSubvolume(Trees *trees,
     g_assert_cmpint(virStorageFspoolSubvolumeSetReadonly(snapshot, true), ==, 0);
 
     VIR_FORCE_CLOSE(snapshot);
-    g_assert_cmpint(virStorageFspoolTreeRemove(trees->dir, "snapshot", "item"), ==, 0);
+    g_assert_cmpint(virStorageFspoolTreeRemove(trees->dir, "snapshot", "item", NULL), ==, 0);
     g_assert_cmpint(virStorageFspoolSubvolumeDestroy(one, "nested"), ==, 0);
     g_assert_cmpint(virStorageFspoolSubvolumeDestroy(trees->dir, "one"), ==, 0);
 }
@@ -545,7 +545,7 @@ testRemoveSubvolume(Trees *trees,
     }
 
     start = g_get_monotonic_time();
-    g_assert_cmpint(virStorageFspoolTreeRemove(trees->from, "sub", "item"), ==, 0);
+    g_assert_cmpint(virStorageFspoolTreeRemove(trees->from, "sub", "item", NULL), ==, 0);
     g_test_message("removed in %lld us", (long long) (g_get_monotonic_time() - start));
 }
 

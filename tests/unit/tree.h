@@ -144,7 +144,7 @@ copy(Trees *trees)
 static inline void
 removeFrom(Trees *trees)
 {
-    if (virStorageFspoolTreeRemove(trees->dir, "from", "item") < 0)
+    if (virStorageFspoolTreeRemove(trees->dir, "from", "item", NULL) < 0)
         g_error("remove: %s", virGetLastErrorMessage());
     g_assert_false(isThere(trees->dir, "from"));
     expectFile(trees->dir, "victim/secret", "secret");

@@ -13,9 +13,11 @@
 
 #include "storage_fspool_volume.h"
 
+#include "storage_fspool_alive.h"
 #include "storage_fspool_rename.h"
 #include "storage_fspool_replace.h"
 #include "storage_fspool_scan.h"
+#include "storage_fspool_source.h"
 #include "storage_fspool_tree.h"
 #include "storage_revision_facts.h"
 #include "storage_revision_worker.h"
@@ -370,12 +372,30 @@ virStorageFspoolTidyEntry(virStorageFspoolPool *pool,
         ignore_value(virStorageFspoolQuotaIdOf(&pool->quota, fd, &id));
     VIR_FORCE_CLOSE(fd);
 
-    if (virStorageFspoolTreeRemove(pool->root.trash, entry, volume ? volume : entry) < 0) {
+    if (virStorageFspoolTreeRemove(pool->root.trash, entry, volume ? volume : entry,
+                                   virStorageRevWorkerIsCancelled) < 0) {
         VIR_WARN("what was removed from pool '%s' still takes space: %s", pool->ctx->poolName, virGetLastErrorMessage());
         virResetLastError();
         return;
     }
     virStorageFspoolLimitsRelease(pool, id);
+}
+
+
+/* Opens the pool for background work. As there is one thread for all pools, a server that does not answer may not have
+ * it; what is left to do, the next refresh finds. */
+static int
+virStorageFspoolWorkOpen(virStorageFspoolPool *pool,
+                         virStorageRevContext *ctx)
+{
+    if (ctx->server && virStorageFspoolAliveWait(ctx->poolPath, VIR_STORAGE_FSPOOL_ALIVE_SECONDS) != 0) {
+        VIR_WARN("server '%s' of pool '%s' does not answer: what was removed there waits", ctx->server, ctx->poolName);
+        return -1;
+    }
+    if (virStorageFspoolPoolOpen(pool, ctx) == 0)
+        return 0;
+    virResetLastError();
+    return -1;
 }
 
 
@@ -388,7 +408,7 @@ virStorageFspoolTidy(virStorageRevContext *ctx,
     g_autoptr(GPtrArray) entries = g_ptr_array_new_with_free_func(g_free);
     size_t i;
 
-    if (virStorageFspoolPoolOpen(&pool, ctx) < 0)
+    if (virStorageFspoolWorkOpen(&pool, ctx) < 0)
         return;
 
     if (*trashed)
@@ -411,10 +431,8 @@ virStorageFspoolSettle(virStorageRevContext *ctx)
     static int retries; /* there is one worker */
     int rc;
 
-    if (virStorageFspoolPoolOpen(&pool, ctx) < 0) {
-        virResetLastError();
+    if (virStorageFspoolWorkOpen(&pool, ctx) < 0)
         return;
-    }
     if ((rc = virStorageFspoolQuotaSweep(&pool.quota, pool.root.fd)) < 0)
         VIR_INFO("quota records of pool '%s' stay: %s", ctx->poolName, g_strerror(errno));
     if (rc > 0 && retries++ < SETTLE_RETRIES)

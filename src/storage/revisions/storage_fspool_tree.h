@@ -39,10 +39,13 @@ virStorageFspoolTreeCopy(int from,
                          const char *name,
                          virStorageFspoolProgress *progress);
 
+typedef bool (*virStorageFspoolTreeCancelled)(void);
+
 int
 virStorageFspoolTreeRemove(int dirfd,
                            const char *entry,
-                           const char *name);
+                           const char *name,
+                           virStorageFspoolTreeCancelled cancelled);
 
 int
 virStorageFspoolTreeEmpty(int fd,

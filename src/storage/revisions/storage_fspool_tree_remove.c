@@ -61,6 +61,7 @@ struct _virStorageFspoolTreeLevel {
 typedef struct _virStorageFspoolTreeRemover virStorageFspoolTreeRemover;
 struct _virStorageFspoolTreeRemover {
     const char *item;
+    virStorageFspoolTreeCancelled cancelled; /* or NULL */
     virStorageFspoolTreeLevel levels[DEPTH_MAX];
     size_t depth;
     virStorageFspoolTreeReader reader;
@@ -343,6 +344,18 @@ virStorageFspoolTreeRemoveDirectory(virStorageFspoolTreeRemover *remover,
 }
 
 
+/* Asked for each entry: one directory can have millions. */
+static int
+virStorageFspoolTreeCheckWanted(virStorageFspoolTreeRemover *remover)
+{
+    if (!remover->cancelled || !remover->cancelled())
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_ABORTED, _("the removal of volume '%1$s' was interrupted"), remover->item);
+    return -1;
+}
+
+
 /* Removes what is no directory, and notes what is. */
 static int
 virStorageFspoolTreeRemoveRead(virStorageFspoolTreeRemover *remover,
@@ -357,7 +370,8 @@ virStorageFspoolTreeRemoveRead(virStorageFspoolTreeRemover *remover,
         level->found = true;
         if (entry->d_type == DT_DIR)
             g_queue_push_tail(&level->dirs, g_strdup(entry->d_name));
-        else if (virStorageFspoolTreeRemoveOther(remover, level, entry->d_name) < 0)
+        else if (virStorageFspoolTreeCheckWanted(remover) < 0 ||
+                 virStorageFspoolTreeRemoveOther(remover, level, entry->d_name) < 0)
             return -1;
 
         if (level->dirs.length >= NOTED_MAX) {
@@ -409,6 +423,8 @@ virStorageFspoolTreeRemoveStep(virStorageFspoolTreeRemover *remover,
     virStorageFspoolTreeLevel *level = virStorageFspoolTreeRemoverLevel(remover);
     g_autofree char *name = g_queue_pop_head(&level->dirs);
 
+    if (virStorageFspoolTreeCheckWanted(remover) < 0)
+        return -1;
     if (name)
         return virStorageFspoolTreeRemoveDirectory(remover, level, name);
     if (!level->read)
@@ -509,19 +525,22 @@ virStorageFspoolTreeRemoveCheck(int dirfd,
  * @dirfd: directory
  * @entry: of it, of whatever kind; that it is missing is no error
  * @name: of the volume, for errors
+ * @cancelled: whether to leave the rest to another call, asked again and again; or NULL
  *
  * Removes a directory, with all in it. It can be interrupted at any time, and is finished by another call then. A
  * subvolume of Btrfs without others in it takes one call of the kernel; quota groups stay. What somebody moves out of
  * the tree while its content is being removed may lose that. Nothing is durable before a sync of the directory.
  *
- * Returns 0, or -1 with an error: VIR_ERR_OPERATION_INVALID when there is a mount point, or something immutable
+ * Returns 0, or -1 with an error: VIR_ERR_OPERATION_INVALID when there is a mount point, or something immutable,
+ * VIR_ERR_OPERATION_ABORTED when it was cancelled
  */
 int
 virStorageFspoolTreeRemove(int dirfd,
                            const char *entry,
-                           const char *name)
+                           const char *name,
+                           virStorageFspoolTreeCancelled cancelled)
 {
-    virStorageFspoolTreeRemover remover = { .item = name };
+    virStorageFspoolTreeRemover remover = { .item = name, .cancelled = cancelled };
     int rc = virStorageFspoolTreeRemoveCheck(dirfd, entry, name);
 
     while (rc > 0) {
