@@ -139,6 +139,7 @@ REFLINK_ONLY = {
             test_open_image_is_not_copied_where_it_cannot_be_cloned
             test_open_source_starts_no_snapshot_where_it_cannot_be_cloned
             test_open_image_is_not_copied_to_another_pool
+            test_open_image_is_not_copied_to_a_stock_pool
             test_copy_of_an_open_image_is_crash_consistent
             test_qemu_can_open_after_every_operation
             test_retention_defers_a_used_revision[loop]""",

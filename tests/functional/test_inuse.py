@@ -1,19 +1,31 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What is in use is refused or deferred (design section 3)."""
 
+import contextlib
 import fcntl
 import os
+import signal
 import threading
 import time
+import xml.etree.ElementTree as ET
 
 import pytest
 
+from daemon import apart
 from filesystems import run
+from fspoolpool import stock_pool
 from pools import (BLOCK, INVALID, MIB, pattern, refused, snapshot_of,
-                   wait_for)
+                   volume_xml, wait_for)
 from straced import held_up
 from streams import begin_download, download, receive, upload
 from users import loop, loop_elsewhere, qemu
+
+
+@pytest.fixture
+def stock(daemon, pools):
+    """A pool of a stock type."""
+    with stock_pool(daemon, pools.home + "/stock-copies") as virt:
+        yield virt
 
 
 def prepared(pool):
@@ -295,6 +307,69 @@ def test_copy_of_an_open_image_is_crash_consistent(pool, elsewhere, tmp_path):
     data = elsewhere.read("b")
     first, last = data[:BLOCK] == new, data[-BLOCK:] == new
     assert first or not last, "torn"
+
+
+@contextlib.contextmanager
+def half_copied(pool, stock, size):
+    """The daemon stands still in the middle of a copy of 'a@live' into a stock
+    pool; whether it was caught there, and the copy when it has ended."""
+    xml = volume_xml("b.raw", size, fmt="raw")
+    found = {"caught": False}
+    with apart(pool) as other:
+        target = other.daemon.conn.storagePoolLookupByName(stock.name())
+        source = other.vol("a@live")
+        job = threading.Thread(target=target.createXMLFrom,
+                               args=(xml, source, 0))
+        job.start()
+        path = os.path.join(ET.fromstring(stock.XMLDesc()).findtext(
+            "target/path"), "b.raw")
+        while job.is_alive() and not found["caught"]:
+            with contextlib.suppress(FileNotFoundError):
+                found["caught"] = os.stat(path).st_blocks > 0
+        os.kill(pool.daemon.pid, signal.SIGSTOP)
+        try:
+            yield found
+        finally:
+            os.kill(pool.daemon.pid, signal.SIGCONT)
+            job.join()
+    with open(path, "rb") as file:
+        found["first"] = file.read(BLOCK)
+        file.seek(-BLOCK, os.SEEK_END)
+        found["last"] = file.read(BLOCK)
+
+
+def test_copy_of_an_open_image_to_a_stock_pool(pool, stock):
+    """Section 3: exports are crash-consistent as well: they show no later
+    write without an earlier one, to where the copy had been already."""
+    size = 192 * MIB
+    pool.create("a", size)
+    pool.start("a")
+    block = pattern("one", 8 * MIB)
+    for offset in range(0, size, len(block)):
+        pool.write("a@live", block, offset)
+    new = pattern("two", BLOCK)
+    with open(pool.device("a@live"), "r+b", buffering=0) as machine, \
+            half_copied(pool, stock, size) as found:
+        for offset in (0, size - BLOCK):
+            os.pwrite(machine.fileno(), new, offset)
+        os.fsync(machine.fileno())
+    assert found["caught"], "too quick"
+    assert found["first"] == new or found["last"] != new, "torn"
+
+
+def test_open_image_is_not_copied_to_a_stock_pool(pools, ext4, stock):
+    """Section 3: where nothing can be cloned."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", content="one")
+    pool.start("a")
+    xml = volume_xml("b.raw", MIB, fmt="raw")
+    with qemu(pool.device("a@live")):
+        with pool.untouched(), refused(INVALID, match="'a@live'"):
+            stock.createXMLFrom(xml, pool.vol("a@live"), 0)
+    assert stock.listVolumes() == []
+    copy = stock.createXMLFrom(xml, pool.vol("a@live"), 0)
+    with open(copy.path(), "rb") as file:
+        assert file.read() == pattern("one")
 
 
 def test_pin_of_open_head_works(pool, writer):

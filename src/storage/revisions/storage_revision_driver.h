@@ -10,6 +10,7 @@
 
 #include "datatypes.h"
 #include "object_event.h"
+#include "storage_backend.h"
 #include "storage_revision_conf.h"
 #include "virstorageobj.h"
 
@@ -47,6 +48,14 @@ virStorageRevVolCreateXMLFrom(virStorageVolPtr source,
                               virStorageVolDef *def,
                               unsigned int flags,
                               virStorageVolPtr *vol);
+
+int
+virStorageRevVolBuildFrom(virStorageBackend *backend,
+                          virStoragePoolObj *obj,
+                          virStoragePoolObj *sourceObj,
+                          virStorageVolDef *def,
+                          virStorageVolDef *source,
+                          unsigned int flags);
 
 bool
 virStorageRevVolDelete(virStorageVolPtr vol,
