@@ -17,6 +17,7 @@ LIMIT = 32 * MIB
 SLACK = 2 * MIB
 SHRINK = libvirt.VIR_STORAGE_VOL_RESIZE_SHRINK
 DELTA = libvirt.VIR_STORAGE_VOL_RESIZE_DELTA
+ARGUMENT = libvirt.VIR_ERR_INVALID_ARG
 REQUIRED_NO = "required='no'"
 
 
@@ -226,6 +227,36 @@ def test_resize_by_delta(fspool):
     fspool.create("a", LIMIT)
     fspool.vol("a").resize(LIMIT, DELTA)
     assert fspool.size("a") == 2 * LIMIT
+
+
+@limits
+@pytest.mark.parametrize("less", [LIMIT, 2 * LIMIT, 1 << 62])
+def test_shrinking_by_all_of_a_limit_does_not_lift_it(fspool, less):
+    """Section 4: a capacity of 0 is no limit, and not a small one."""
+    fspool.create("a", LIMIT)
+    with fspool.refuses(ARGUMENT, match="'a'"):
+        fspool.vol("a").resize(less, DELTA | SHRINK)
+    assert fspool.size("a") == LIMIT and fits(room(fspool, "a"))
+
+
+@limits
+def test_limit_is_lifted_by_its_new_value(fspool):
+    """Section 4: 0: none; the API takes 0 with SHRINK."""
+    fspool.create("a", LIMIT)
+    fspool.vol("a").resize(0, SHRINK)
+    assert fspool.size("a") == 0
+    fspool.restart()
+    assert room(fspool, "a", 2 * LIMIT) == 2 * LIMIT
+
+
+@limits
+@pytest.mark.parametrize("flags", [DELTA, DELTA | SHRINK])
+def test_no_limit_is_not_changed_by_a_difference(fspool, flags):
+    """Section 3: more than no limit is not a limit."""
+    fspool.create("a")
+    with fspool.refuses(ARGUMENT, match="'a'"):
+        fspool.vol("a").resize(LIMIT, flags)
+    assert room(fspool, "a", 2 * LIMIT) == 2 * LIMIT
 
 
 @limits

@@ -310,6 +310,7 @@ static const virStorageRevOps virStorageFspoolOps = {
     .type = VIR_STORAGE_POOL_FSPOOL,
     .volType = VIR_STORAGE_VOL_DIR,
     .nestedNames = true,
+    .capacityIsLimit = true,
     .copiesData = virStorageBackendFspoolCopiesData,
     .checkName = virStorageBackendFspoolCheckName,
     .fileOf = virStorageBackendFspoolFileOf,

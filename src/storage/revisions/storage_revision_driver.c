@@ -336,6 +336,32 @@ virStorageRevResizeReread(virStorageRevOperation *op,
 }
 
 
+/* No limit at all is written as 0, which is not what a difference arrives at, nor what one is counted from. */
+static int
+virStorageRevResizeCheckLimit(const virStorageRevState *state,
+                              const char *volume,
+                              unsigned long long difference,
+                              unsigned int flags)
+{
+    if (!(flags & VIR_STORAGE_VOL_RESIZE_DELTA) || difference == 0)
+        return 0;
+
+    if (state->capacity == 0) {
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("volume '%1$s' has no limit that a difference could change: give the new capacity itself"),
+                       volume);
+        return -1;
+    }
+    if (flags & VIR_STORAGE_VOL_RESIZE_SHRINK && difference >= state->capacity) {
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("the limit of volume '%1$s' is %2$llu bytes, and cannot be lowered by %3$llu: give the new capacity itself, 0 for no limit"),
+                       volume, state->capacity, difference);
+        return -1;
+    }
+    return 0;
+}
+
+
 static int
 virStorageRevResizeTarget(const virStorageRevState *state,
                           const char *volume,
@@ -377,6 +403,7 @@ virStorageRevResizeRun(virStorageRevOperation *op,
 
     if (!state ||
         virStorageRevResizeReread(op, state) < 0 ||
+        (op->ops->capacityIsLimit && virStorageRevResizeCheckLimit(state, name->volume, capacity, flags) < 0) ||
         virStorageRevResizeTarget(state, name->volume, capacity, flags, &target) < 0)
         return -1;
 

@@ -74,6 +74,7 @@ struct _virStorageRevOps {
     virStoragePoolType type;
     virStorageVolType volType;
     bool nestedNames;
+    bool capacityIsLimit; /* and 0 is none */
 
     /* whether a copy within the pool takes its time; NULL: it never does */
     bool (*copiesData)(virStoragePoolDef *pool);
