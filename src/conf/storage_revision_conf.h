@@ -164,6 +164,7 @@ struct _virStorageRevPool {
 
     /* What the backend knows about the running pool; not XML. */
     bool starting;                   /* the next refresh is that of a pool start */
+    bool snapshots;                  /* fspool: the file system makes them, so that nothing is copied */
     char **pvs;                      /* qubes-thin: what the volume group lies on, NULL where unknown */
     unsigned long long vgExtentSize; /* qubes-thin */
     unsigned long long vgMetadataFree; /* qubes-thin: bytes left in LVM's own metadata area */

@@ -2,6 +2,7 @@
 """fspools in a directory of a server (design section 4): in a guest."""
 
 import contextlib
+import glob
 import os
 import tempfile
 import types
@@ -10,10 +11,12 @@ import libvirt
 import pytest
 
 from crashrig import MOST_STEPS, check, killed_at, view
+from daemon import apart
 from filesystems import run
 from fspoolpool import FsPool
 from fstrees import destroy, mount_of
-from pools import INVALID, refused, wait_for
+from pools import INVALID, refused, running, wait_for
+from streams import download
 from test_fspool_crash import OPERATIONS
 
 pytestmark = [pytest.mark.only_guest, pytest.mark.needs("nfs")]
@@ -91,6 +94,36 @@ def test_start_while_the_server_is_gone(remote, server, daemon):
     server.serve()
     wait_for(lambda: begins(pool), 120, "the server answers again")
     assert pool.holds("a", "one")
+
+
+def waits_for_the_server(pid):
+    """Whether a thread of that process is in a call to an NFS server."""
+    for path in glob.glob(f"/proc/{pid}/task/*/wchan"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            if "rpc_wait" in file.read():
+                return True
+    return False
+
+
+@pytest.mark.parametrize("call", [
+    lambda p: p.clone("a", "b"), lambda p: p.pin("a", "v"),
+    lambda p: p.revert("a", "w"), lambda p: download(p, "a")],
+    ids=["clone", "pin", "revert", "download"])
+def test_operation_while_the_server_is_gone(remote, server, daemon, call):
+    """Section 9: what waits does so with the pool unlocked."""
+    pool = remote()
+    pool.virt.build(0)
+    pool.virt.create(0)
+    pool.create("a", content="one")
+    pool.pin("a", "w")
+    server.serve(0)
+    with apart(pool) as beside, running(call, beside) as done:
+        try:
+            wait_for(lambda: waits_for_the_server(daemon.pid), 60, "a call")
+            assert daemon.answers(pool.name)
+        finally:
+            server.serve()
+    assert done
 
 
 def test_remote_directory_that_is_missing(remote):

@@ -186,6 +186,7 @@ virStorageBackendFspoolScan(virStoragePoolObj *obj)
 
     virStorageFspoolRecover(&pool, scan);
     virStorageRevPoolReplace(obj, scan->families);
+    virStorageRevPoolGet(virStoragePoolObjGetDef(obj))->snapshots = virStorageFspoolIsBtrfs(pool.root.fd);
 
     virStorageRevWorkerEnsureSettle(ctx);
     return 0;
@@ -299,10 +300,11 @@ virStorageBackendFspoolCheckName(virStoragePoolDef *pool G_GNUC_UNUSED,
 }
 
 
+/* Asked with the pool locked, when its server may not answer: what was found at the last refresh says it. */
 static bool
 virStorageBackendFspoolCopiesData(virStoragePoolDef *pool)
 {
-    return !virStorageRevDirectoryIsBtrfs(pool->target.path);
+    return !virStorageRevPoolGet(pool)->snapshots;
 }
 
 
