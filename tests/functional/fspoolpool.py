@@ -57,7 +57,23 @@ class FsFiles(Files):
         """What is in staging and trash, and unheard-of things."""
         known = {"revisions", "staging", "trash"}
         return (sorted(set(self.inside("")) - known) + self.inside("staging")
-                + self.inside("trash"))
+                + self.inside("trash") + list(self.empty_folders()))
+
+    def empty_folders(self, below=None):
+        """The directories of nested names in which no item lies."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(
+                below or self.pool.path) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False) and self.is_folder(
+                        entry.path):
+                    if not os.listdir(entry.path):
+                        yield entry.path
+                    yield from self.empty_folders(entry.path)
+
+    def is_folder(self, place):
+        """Whether a directory is where items with nested names lie."""
+        return bool(self.metadata_name(place)) and (
+            "&D=1" in self.metadata(place))
 
     def identity(self, place):
         info = os.lstat(place)

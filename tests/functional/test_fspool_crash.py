@@ -128,6 +128,8 @@ OPERATIONS = {o.name: o for o in [
     FsOperation("delete", two, lambda p: p.delete("a"), partly_deleted),
     FsOperation("delete-pinned", pinned, lambda p: p.delete("a", WITH_PINS),
                 partly_deleted),
+    FsOperation("delete-nested", lambda p: p.create("d/e/b", content="one"),
+                lambda p: p.delete("d/e/b")),
     FsOperation("delete-revision", two, lambda p: p.delete(f"a@{first(p)}")),
 ]}
 

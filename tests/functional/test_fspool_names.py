@@ -8,7 +8,7 @@ import libvirt
 import pytest
 
 from fspoolpool import UNSUPPORTED, item_xml
-from fstrees import destroy
+from fstrees import destroy, put
 from pools import INVALID, PERSISTENT, VOLATILE, refused, snapshot_of
 from streams import begin_download
 
@@ -38,6 +38,58 @@ def test_reading_makes_no_folder(fspool):
     with refused():
         begin_download(fspool, "d/a")
     assert not os.path.exists(fspool.path + "/d")
+
+
+def test_folder_that_no_item_is_left_in_goes(fspool):
+    """Section 6: a refresh brings everything to a clean state: what is only
+    the way to an item does not keep a name without it."""
+    fspool.create("web/data/a")
+    fspool.create("web/b")
+    destroy(fspool.path + "/web/data/a")
+    fspool.refresh()
+    assert os.listdir(fspool.path + "/web") == ["b"]
+    destroy(fspool.path + "/web/b")
+    fspool.refresh()
+    fspool.create("web")
+    assert fspool.names() == ["web"]
+
+
+def test_folder_of_revisions_only_goes(fspool):
+    """Section 6: revisions lie elsewhere, and need no way to an item."""
+    fspool.create("web/data", content="one")
+    fspool.pin("web/data", "w")
+    destroy(fspool.path + "/web")
+    fspool.refresh()
+    fspool.clone("web/data@w", "web/other")
+    destroy(fspool.path + "/web/other")
+    fspool.refresh()
+    fspool.create("web")
+    assert fspool.holds("web/data@w", "one")
+
+
+def test_folder_with_something_in_it_stays(fspool):
+    """Section 6: nothing that somebody put there is removed."""
+    fspool.create("d/e/a")
+    put(fspool.path + "/d/note", b"mine")
+    destroy(fspool.path + "/d/e/a")
+    fspool.refresh()
+    assert os.listdir(fspool.path + "/d") == ["note"]
+
+
+def test_empty_item_is_no_folder(fspool):
+    """Section 5: an item that nothing is in stays, whoever made it."""
+    fspool.create("d/a")
+    os.mkdir(fspool.path + "/d/b")
+    os.mkdir(fspool.path + "/c")
+    fspool.create("e")
+    for _ in range(2):
+        fspool.refresh()
+        assert fspool.names() == ["c", "d/a", "d/b", "e"]
+    for name in ("c/x", "d/b/x", "e/x"):
+        with refused(INVALID):
+            fspool.create(name)
+    assert fspool.names() == ["c", "d/a", "d/b", "e"]
+    assert all(os.path.isdir(fspool.device(n)) for n in fspool.names())
 
 
 def test_item_in_an_item_is_refused(fspool):

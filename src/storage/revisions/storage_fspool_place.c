@@ -15,6 +15,7 @@
 
 #include "storage_fspool_place.h"
 
+#include "storage_fspool_folder.h"
 #include "storage_fspool_rename.h"
 #include "storage_fspool_subvolume.h"
 #include "storage_revision_lock.h"
@@ -120,21 +121,6 @@ virStorageFspoolRootClear(virStorageFspoolRoot *root)
     VIR_FORCE_CLOSE(root->staging);
     VIR_FORCE_CLOSE(root->revisions);
     VIR_FORCE_CLOSE(root->fd);
-}
-
-
-/**
- * virStorageFspoolIsFolder:
- * @fd: directory
- * @meta: its metadata
- *
- * A volume on Btrfs is a subvolume, and no mark that its user can set makes it a folder.
- */
-bool
-virStorageFspoolIsFolder(int fd,
-                         const virStorageRevMeta *meta)
-{
-    return meta->folder && !virStorageFspoolIsSubvolume(fd);
 }
 
 
@@ -447,11 +433,12 @@ virStorageFspoolFolderMake(virStorageFspoolRoot *root,
     if (virStorageRevMetaWriteFile(stage.fd, &meta, volume) < 0 ||
         virStorageRevSync(stage.fd, volume) < 0)
         return -1;
-    if (virStorageFspoolStageMove(&stage, &place) < 0 && errno != EEXIST) {
+    /* somebody else may have made it meanwhile, or removed what it was to be in: who opens it sees */
+    if (virStorageFspoolStageMove(&stage, &place) < 0 && errno != EEXIST && errno != ENOENT) {
         virStorageFspoolStageReport(volume);
         return -1;
     }
-    return 0; /* somebody else may have made it meanwhile */
+    return 0;
 }
 
 
@@ -484,6 +471,23 @@ virStorageFspoolFolderOpen(int dirfd,
 }
 
 
+/* As virStorageFspoolFolderOpen, of one that is made if it is missing. */
+static int
+virStorageFspoolFolderEnsure(virStorageFspoolRoot *root,
+                             int dirfd,
+                             const char *entry,
+                             const char *volume)
+{
+    int fd = virStorageFspoolFolderOpen(dirfd, entry, volume);
+
+    if (fd != -1 || errno != ENOENT)
+        return fd;
+    if (virStorageFspoolFolderMake(root, dirfd, entry, volume) < 0)
+        return -2;
+    return virStorageFspoolFolderOpen(dirfd, entry, volume);
+}
+
+
 /**
  * virStorageFspoolPlaceOfHead:
  * @place: filled; to be cleared
@@ -492,7 +496,7 @@ virStorageFspoolFolderOpen(int dirfd,
  * @make: whether to make the folders of a nested path that are missing
  * @volume: for errors
  *
- * Returns 0, or -1 with an error
+ * Returns 0, 1 if a folder that was made has gone meanwhile, or -1 with an error
  */
 static int
 virStorageFspoolPlaceOfHead(virStorageFspoolPlace *place,
@@ -506,18 +510,15 @@ virStorageFspoolPlaceOfHead(virStorageFspoolPlace *place,
 
     place->dirfd = root->fd;
     for (i = 0; parts[i + 1]; i++) {
-        int fd = virStorageFspoolFolderOpen(place->dirfd, parts[i], volume);
+        int fd = make ? virStorageFspoolFolderEnsure(root, place->dirfd, parts[i], volume)
+            : virStorageFspoolFolderOpen(place->dirfd, parts[i], volume);
 
-        if (fd == -1 && errno == ENOENT && make) {
-            if (virStorageFspoolFolderMake(root, place->dirfd, parts[i], volume) < 0)
-                return -1;
-            fd = virStorageFspoolFolderOpen(place->dirfd, parts[i], volume);
-        }
-        if (fd < 0) {
-            if (fd == -1)
-                virReportSystemError(errno, _("cannot open '%1$s', on the way to volume '%2$s'"), parts[i], volume);
+        if (fd == -1 && errno == ENOENT && make)
+            return 1;
+        if (fd == -1)
+            virReportSystemError(errno, _("cannot open '%1$s', on the way to volume '%2$s'"), parts[i], volume);
+        if (fd < 0)
             return -1;
-        }
         if (place->owned)
             VIR_FORCE_CLOSE(place->dirfd);
         place->dirfd = fd;
@@ -529,12 +530,44 @@ virStorageFspoolPlaceOfHead(virStorageFspoolPlace *place,
 
 
 /**
+ * virStorageFspoolPlaceMake:
+ * @place: filled; to be cleared
+ * @root: pool
+ * @path: path of a head below the pool
+ * @volume: for errors
+ *
+ * Makes the folders on the way that are missing. Each goes with the last volume that was in it, which can be before there
+ * is another.
+ *
+ * Returns 0, or -1 with an error
+ */
+int
+virStorageFspoolPlaceMake(virStorageFspoolPlace *place,
+                          virStorageFspoolRoot *root,
+                          const char *path,
+                          const char *volume)
+{
+    size_t i;
+
+    for (i = 0; i < FOLDER_TRIES; i++) {
+        int rc = virStorageFspoolPlaceOfHead(place, root, path, true, volume);
+
+        if (rc <= 0)
+            return rc;
+        virStorageFspoolPlaceClear(place);
+    }
+    virReportSystemError(ENOENT, _("cannot make the directories on the way to volume '%1$s'"), volume);
+    return -1;
+}
+
+
+/**
  * virStorageFspoolStageInstallHead:
  * @stage: tree, durable
  * @path: where it goes below the pool, and nothing is
  * @volume: for errors
  *
- * Folders on the way are made; one that was there may go at any time, with the last volume that was in it.
+ * Folders on the way are made, and go again if it fails.
  *
  * Returns 0, or -1 with an error
  */
@@ -543,19 +576,21 @@ virStorageFspoolStageInstallHead(virStorageFspoolStage *stage,
                                  const char *path,
                                  const char *volume)
 {
+    bool gone = true;
     size_t i;
 
-    for (i = 0; i < FOLDER_TRIES; i++) {
+    for (i = 0; gone && i < FOLDER_TRIES; i++) {
         g_auto(virStorageFspoolPlace) place = VIR_STORAGE_FSPOOL_PLACE_INIT;
 
-        if (virStorageFspoolPlaceOfHead(&place, stage->root, path, true, volume) < 0)
-            return -1;
+        if (virStorageFspoolPlaceMake(&place, stage->root, path, volume) < 0)
+            break;
         if (virStorageFspoolStageMove(stage, &place) == 0)
             return 0;
-        if (errno != ENOENT)
-            break;
+        gone = errno == ENOENT;
+        if (!gone || i + 1 == FOLDER_TRIES)
+            virStorageFspoolStageReport(volume);
     }
-    virStorageFspoolStageReport(volume);
+    virStorageFspoolFoldersPrune(stage->root, path);
     return -1;
 }
 
@@ -610,33 +645,6 @@ virStorageFspoolPlaceClear(virStorageFspoolPlace *place)
     place->dirfd = -1;
     place->owned = false;
     VIR_FREE(place->entry);
-}
-
-
-/* Removes the folders above @path that nothing is left in; that one is not empty is no failure. */
-void
-virStorageFspoolFoldersPrune(virStorageFspoolRoot *root,
-                             const char *path)
-{
-    g_autofree char *folder = g_strdup(path);
-    char *slash;
-
-    while ((slash = strrchr(folder, '/'))) {
-        VIR_AUTOCLOSE parent = -1;
-        const char *entry;
-
-        *slash = '\0';
-        entry = strrchr(folder, '/');
-        if (entry) {
-            g_autofree char *above = g_strndup(folder, entry - folder);
-
-            parent = virStorageRevOpenAt(root->fd, above, O_RDONLY | O_DIRECTORY, 0);
-        } else {
-            parent = virStorageRevOpenAt(root->fd, ".", O_RDONLY | O_DIRECTORY, 0);
-        }
-        if (parent < 0 || unlinkat(parent, entry ? entry + 1 : folder, AT_REMOVEDIR) < 0)
-            return;
-    }
 }
 
 

@@ -61,6 +61,12 @@ virStorageFspoolPlaceOfRevision(virStorageFspoolPlace *place,
                                 const char *entry);
 
 int
+virStorageFspoolPlaceMake(virStorageFspoolPlace *place,
+                          virStorageFspoolRoot *root,
+                          const char *path,
+                          const char *volume);
+
+int
 virStorageFspoolPlaceOpen(const virStorageFspoolPlace *place,
                           const char *name);
 
@@ -68,14 +74,6 @@ void
 virStorageFspoolPlaceClear(virStorageFspoolPlace *place);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virStorageFspoolPlace, virStorageFspoolPlaceClear);
-
-void
-virStorageFspoolFoldersPrune(virStorageFspoolRoot *root,
-                             const char *path);
-
-bool
-virStorageFspoolIsFolder(int fd,
-                         const virStorageRevMeta *meta);
 
 /* A tree that is being made; whoever has it open holds the lock that keeps it from being taken for a leftover. */
 typedef struct _virStorageFspoolStage virStorageFspoolStage;

@@ -12,6 +12,7 @@
 
 #include "storage_fspool_scan.h"
 
+#include "storage_fspool_folder.h"
 #include "storage_fspool_replace.h"
 #include "storage_fspool_subvolume.h"
 #include "storage_fspool_volume.h"
@@ -175,6 +176,18 @@ virStorageFspoolRecoverFamily(virStorageFspoolPool *pool,
 }
 
 
+/* Removes folders that a crash, or somebody else, has left without a volume: they would keep their names taken. Who is
+ * putting a volume there just now makes them anew. */
+static void
+virStorageFspoolRecoverFolder(virStorageFspoolPool *pool,
+                              const char *folder)
+{
+    g_autofree char *inside = g_strconcat(folder, "/", NULL);
+
+    virStorageFspoolFoldersPrune(&pool->root, inside);
+}
+
+
 /**
  * virStorageFspoolRecover:
  * @pool: pool, which is locked
@@ -196,6 +209,8 @@ virStorageFspoolRecover(virStorageFspoolPool *pool,
     g_hash_table_iter_init(&iter, scan->families);
     while (g_hash_table_iter_next(&iter, NULL, &family))
         virStorageFspoolRecoverFamily(pool, family);
+    for (i = 0; i < scan->folders->len; i++)
+        virStorageFspoolRecoverFolder(pool, g_ptr_array_index(scan->folders, i));
 
     if (scan->hasTrash)
         virStorageRevWorkerTidy(pool->ctx->uuid, "");

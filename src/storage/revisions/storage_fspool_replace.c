@@ -8,6 +8,9 @@
 
 #include <config.h>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "storage_fspool_replace.h"
 
 #include "storage_fspool_rename.h"
@@ -72,18 +75,37 @@ virStorageFspoolReplaceMove(const virStorageFspoolPlace *from,
 }
 
 
+/* Moves the tree that was the head back to where it was, if it has left there. Folders go as soon as they are empty, and
+ * this one may have been the last in its own. */
+static int
+virStorageFspoolReplaceMoveBack(virStorageFspoolPool *pool,
+                                const virStorageFspoolPlace *revision,
+                                const char *path,
+                                const char *volume)
+{
+    g_auto(virStorageFspoolPlace) head = VIR_STORAGE_FSPOOL_PLACE_INIT;
+
+    if (virStorageFspoolPlaceMake(&head, &pool->root, path, volume) < 0)
+        return -1;
+    return virStorageFspoolReplaceMove(revision, &head, volume);
+}
+
+
 /* Takes back what was begun; what cannot be is left to the next refresh. */
 static void
-virStorageFspoolReplaceUndo(virStorageRevFamily *family,
-                            const virStorageFspoolPlace *head,
+virStorageFspoolReplaceUndo(virStorageFspoolPool *pool,
+                            virStorageRevFamily *family,
                             const virStorageFspoolPlace *revision,
                             int fd)
 {
     virErrorPtr err = NULL;
+    struct stat sb;
+    bool left;
 
     virErrorPreserveLast(&err);
-    if (virStorageFspoolRenameNew(revision->dirfd, revision->entry, head->dirfd, head->entry) < 0 && errno != ENOENT)
-        VIR_WARN("the next refresh brings volume '%s' back: %s", family->volume, g_strerror(errno));
+    left = fstatat(revision->dirfd, revision->entry, &sb, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+    if (left && virStorageFspoolReplaceMoveBack(pool, revision, family->head->file, family->volume) < 0)
+        VIR_WARN("the next refresh brings volume '%s' back: %s", family->volume, virGetLastErrorMessage());
     else
         ignore_value(virStorageFspoolReplaceMark(fd, &family->head->meta, NULL, false, family->volume));
     virErrorRestore(&err);
@@ -119,8 +141,8 @@ virStorageFspoolReplace(virStorageFspoolPool *pool,
         return -1;
 
     if (virStorageFspoolReplaceMove(head, revision, family->volume) < 0 ||
-        virStorageFspoolStageInstall(stage, head, family->volume) < 0) {
-        virStorageFspoolReplaceUndo(family, head, revision, fd);
+        virStorageFspoolStageInstallHead(stage, state->file, family->volume) < 0) {
+        virStorageFspoolReplaceUndo(pool, family, revision, fd);
         return -1;
     }
 
@@ -142,17 +164,14 @@ virStorageFspoolReplaceBack(virStorageFspoolPool *pool,
                             const virStorageRevState *state,
                             int fd)
 {
-    g_auto(virStorageFspoolPlace) head = VIR_STORAGE_FSPOOL_PLACE_INIT;
-    g_autoptr(virStorageRevState) was = virStorageRevStateNew(VIR_STORAGE_REV_HEAD);
+    const char *path = virStorageFspoolPathProblem(state->meta.leaving) ? family->volume : state->meta.leaving;
 
-    was->file = g_strdup(virStorageFspoolPathProblem(state->meta.leaving) ? family->volume : state->meta.leaving);
-    if (virStorageFspoolPlaceOfState(&head, &pool->root, was, family->volume) < 0 ||
-        virStorageFspoolReplaceMove(revision, &head, family->volume) < 0 ||
+    if (virStorageFspoolReplaceMoveBack(pool, revision, path, family->volume) < 0 ||
         virStorageFspoolReplaceMark(fd, &state->meta, NULL, false, family->volume) < 0)
         return -1;
 
     VIR_INFO("undid an unfinished switch of volume '%s'", family->volume);
-    return virStorageFspoolPublishHead(pool, family, fd, was->file);
+    return virStorageFspoolPublishHead(pool, family, fd, path);
 }
 
 

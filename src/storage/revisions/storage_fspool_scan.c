@@ -15,6 +15,7 @@
 
 #include "storage_fspool_scan.h"
 
+#include "storage_fspool_folder.h"
 #include "virerror.h"
 #include "virlog.h"
 
@@ -36,6 +37,7 @@ virStorageFspoolScanFree(virStorageFspoolScan *scan)
     g_clear_pointer(&scan->records, g_hash_table_unref);
     g_ptr_array_unref(scan->unfinished);
     g_ptr_array_unref(scan->staged);
+    g_ptr_array_unref(scan->folders);
     g_free(scan);
 }
 
@@ -49,6 +51,7 @@ virStorageFspoolScanNew(GHashTable *known)
     scan->families = virStorageRevFamiliesNew();
     scan->unfinished = g_ptr_array_new_with_free_func(g_free);
     scan->staged = g_ptr_array_new_with_free_func(g_free);
+    scan->folders = g_ptr_array_new_with_free_func(g_free);
     return scan;
 }
 
@@ -210,6 +213,8 @@ virStorageFspoolScanFolder(virStorageFspoolPool *pool,
     if (virStorageFspoolReadNames(dirfd, false, names) < 0)
         return -1;
 
+    if (names->len == 0 && *prefix)
+        g_ptr_array_add(scan->folders, g_strdup(prefix));
     for (i = 0; i < names->len; i++)
         virStorageFspoolScanEntry(pool, scan, dirfd, below, g_ptr_array_index(names, i), depth);
     return 0;

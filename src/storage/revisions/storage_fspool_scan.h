@@ -17,6 +17,7 @@ struct _virStorageFspoolScan {
     GHashTable *records;    /* quota id → virStorageFspoolQuotaRecord */
     GPtrArray *unfinished;  /* entries of revisions that were never switched to */
     GPtrArray *staged;      /* entries of the staging directory */
+    GPtrArray *folders;     /* paths of folders that no volume lies in */
     bool hasTrash;
 };
 

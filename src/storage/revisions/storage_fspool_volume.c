@@ -13,6 +13,7 @@
 
 #include "storage_fspool_volume.h"
 
+#include "storage_fspool_folder.h"
 #include "storage_fspool_subvolume.h"
 #include "storage_revision_facts.h"
 #include "storage_revision_worker.h"
