@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """File systems for fspools, by what they can and what quotas they have."""
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -139,6 +140,15 @@ class FsHome:
         run("sync", "-f", self.path)
         if self.has("btrfs"):
             run("btrfs", "subvolume", "sync", self.path)
+
+    @contextlib.contextmanager
+    def read_only(self):
+        """As after an error: nothing can be written meanwhile."""
+        run("mount", "-o", "remount,ro", self.path)
+        try:
+            yield
+        finally:
+            run("mount", "-o", "remount,rw", self.path)
 
     def close(self):
         self.shelf.umount(self.path)

@@ -137,6 +137,19 @@ def test_delete_removes_an_empty_pool(fspool):
     assert not os.path.exists(fspool.path)
 
 
+@pytest.mark.needs("local")
+def test_start_on_a_read_only_file_system(fspools, small_fs):
+    """Section 6: pool start says what is missing, and not something else."""
+    pool = fspools(small_fs.path).up()
+    pool.create("a", content="one")
+    pool.virt.destroy()
+    with small_fs.read_only(), refused(libvirt.VIR_ERR_SYSTEM_ERROR,
+                                       match="read-only"):
+        pool.virt.create(0)
+    pool.virt.create(0)
+    assert pool.holds("a", "one")
+
+
 @pytest.mark.parametrize("left", ["item", "revision", "file", "folder"])
 def test_delete_keeps_a_pool_that_holds_something(fspool, left):
     """Section 3: nothing is lost by a pool-delete."""

@@ -529,6 +529,19 @@ def test_download_is_an_archive(fspool, scratch):
     assert listing(scratch) == listing(fspool.device("a"))
 
 
+@pytest.mark.needs("local")
+def test_download_from_a_read_only_file_system(fspools, small_fs, scratch):
+    """Section 3: what an error has made read-only can be taken away."""
+    pool = fspools(small_fs.path).up()
+    pool.create("a", content="one")
+    with small_fs.read_only():
+        data = download(pool, "a")
+        assert pool.virt.isActive()
+    untar(data, scratch)
+    assert listing(scratch) == listing(pool.device("a"))
+    assert pool.files.at_rest() == []
+
+
 def test_download_and_upload_are_the_same_tree(fspool):
     """Section 3: what comes out goes in."""
     fspool.create("a", mode="0750", owner=12, group=34)

@@ -51,6 +51,20 @@ virStorageBackendFspoolCheck(virStoragePoolObj *obj,
 }
 
 
+/* Takes errno of what could not be written. */
+static void
+virStorageBackendFspoolReportUnfit(virStoragePoolDef *def)
+{
+    if (errno == EOPNOTSUPP || errno == EPERM)
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("pool '%1$s' needs a directory whose file system keeps extended attributes, which that of '%2$s' does not"),
+                       def->name, def->target.path);
+    else
+        virReportSystemError(errno, _("cannot write extended attributes in the directory '%1$s' of pool '%2$s'"),
+                             def->target.path, def->name);
+}
+
+
 /* What a pool keeps beside its volumes is made, and shows whether it can be written to and keep attributes. */
 static int
 virStorageBackendFspoolPrepare(virStoragePoolDef *def)
@@ -69,9 +83,7 @@ virStorageBackendFspoolPrepare(virStoragePoolDef *def)
     if (virStorageFspoolPoolOpen(&pool, ctx) < 0)
         return -1;
     if (virStorageRevMetaWriteFile(pool.root.staging, &meta, VIR_STORAGE_FSPOOL_STAGING) < 0) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("pool '%1$s' needs a directory whose file system keeps extended attributes, which that of '%2$s' does not"),
-                       def->name, def->target.path);
+        virStorageBackendFspoolReportUnfit(def);
         return -1;
     }
     if (pool.quota.kind == VIR_STORAGE_FSPOOL_QUOTA_NONE)

@@ -270,7 +270,7 @@ virStorageFspoolItemCopy(virStorageFspoolPool *pool,
         return -1;
 
     if (virStorageFspoolIsSubvolume(from) &&
-        (rc = virStorageFspoolStageSnapshot(stage, &pool->root, from, volume)) < 0)
+        (rc = virStorageFspoolStageSnapshot(stage, &pool->root, from, volume, volume)) < 0)
         return -1;
     if (rc == 0) {
         if (virStorageFspoolItemCheckFits(pool, from, limits, volume) < 0)

@@ -316,12 +316,14 @@ virStorageFspoolStageNew(virStorageFspoolStage *stage,
 }
 
 
-/* As virStorageFspoolStageNew, with the content of the subvolume @from. Returns 1 when that is of another file system. */
+/* As virStorageFspoolStageNew, with the content of the subvolume @from, and @name for errors. Returns 1 when that is of
+ * another file system. */
 int
 virStorageFspoolStageSnapshot(virStorageFspoolStage *stage,
                               virStorageFspoolRoot *root,
                               int from,
-                              const char *volume)
+                              const char *volume,
+                              const char *name)
 {
     g_autoptr(virStorageRevLocks) locks = NULL;
 
@@ -334,7 +336,7 @@ virStorageFspoolStageSnapshot(virStorageFspoolStage *stage,
     stage->entry = virStorageFspoolUnique(root, volume, virStorageFspoolTrySnapshot, &from);
     if (!stage->entry && errno == EXDEV)
         return 1;
-    return virStorageFspoolStageOpen(stage, root, volume);
+    return virStorageFspoolStageOpen(stage, root, name);
 }
 
 

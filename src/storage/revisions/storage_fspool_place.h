@@ -104,7 +104,8 @@ int
 virStorageFspoolStageSnapshot(virStorageFspoolStage *stage,
                               virStorageFspoolRoot *root,
                               int from,
-                              const char *volume);
+                              const char *volume,
+                              const char *name);
 
 int
 virStorageFspoolStageInstall(virStorageFspoolStage *stage,

@@ -292,7 +292,8 @@ virStorageFspoolPackMain(void *opaque)
 }
 
 
-/* A head is written to meanwhile: a snapshot of it is stable, and costs nothing. */
+/* A head is written to meanwhile: a snapshot of it is stable, and costs nothing. In a file system that has become
+ * read-only there can be none, but nobody writes, either. */
 static int
 virStorageFspoolPackingPrepare(virStorageRevPacking *packing,
                                const virStorageRevState *state)
@@ -304,7 +305,12 @@ virStorageFspoolPackingPrepare(virStorageRevPacking *packing,
 
     if (state->kind != VIR_STORAGE_REV_HEAD || !virStorageFspoolIsSubvolume(packing->fd))
         return 0;
-    return virStorageFspoolStageSnapshot(&packing->stage, &packing->pool.root, packing->fd, "");
+    if (virStorageFspoolStageSnapshot(&packing->stage, &packing->pool.root, packing->fd, "", packing->name) >= 0)
+        return 0;
+    if (!virLastErrorIsSystemErrno(EROFS))
+        return -1;
+    virResetLastError();
+    return 0;
 }
 
 
