@@ -78,6 +78,8 @@ def fill_fully(path, tag):
     os.chown(path + "/dangling", 12, 34, follow_symlinks=False)
     os.mkfifo(path + "/fifo", 0o640)
     os.mknod(path + "/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    for name in ("dangling", "fifo", "null"):
+        os.link(f"{path}/{name}", f"{path}/sub/{name}", follow_symlinks=False)
     for name in ODD_NAMES:
         put(os.fsencode(path) + b"/" + name, name)
     put(path + "/acl")

@@ -50,8 +50,6 @@ REFUSED = {
         hard_link("h", f"../{os.path.basename(o)}/secret")],
     "hard-link-through-a-link": lambda o: [symlink("l", o),
                                            hard_link("h", "l/secret")],
-    "hard-link-to-a-link": lambda o: [symlink("l", o + "/secret"),
-                                      hard_link("h", "l")],
     "hard-link-to-a-folder": lambda o: [folder("d"), hard_link("h", "d")],
     "hard-link-to-nothing": lambda o: [hard_link("h", "absent")],
     "hard-link-to-a-later-file": lambda o: [hard_link("h", "later"),
@@ -114,6 +112,14 @@ HARMLESS = {
     "file-over-a-device": lambda o: [device("n", 1, 3), member("n", b"x")],
     "file-over-a-hard-link": lambda o: [member("f", b"x"), hard_link("h", "f"),
                                         member("h", b"y")],
+    "file-over-a-hard-link-to-a-link": lambda o: [
+        symlink("l", o + "/secret"), hard_link("h", "l"), member("h", b"y")],
+    "through-a-hard-link-to-a-link": lambda o: [
+        symlink("l", o), hard_link("h", "l"), member("h/escaped", b"x")],
+    "folder-over-a-hard-link-to-a-link": lambda o: [
+        symlink("l", o), hard_link("h", "l"), folder("h", mode=0o700)],
+    "hard-link-over-a-link": lambda o: [
+        symlink("l", o + "/secret"), symlink("m", "l"), hard_link("m", "l")],
     "empty-parts": lambda o: [member("d//e///f", b"x")],
     "dots": lambda o: [member("./././f", b"x")],
     "backslash": lambda o: [member("..\\f", b"x"), member("C:\\f", b"x")],
@@ -153,6 +159,17 @@ def test_archive_stays_inside(fspool, outside, name):
     assert fspool.files.at_rest() == [] and fspool.names()[0] == "a"
     fspool.delete("a")
     assert fspool.files.at_rest() == []
+
+
+@pytest.mark.needs("few")
+def test_hard_link_to_a_link_is_the_link(fspool, outside):
+    """Section 6: and not what that leads to."""
+    fspool.create("a")
+    fspool.upload("a", archive(symlink("l", outside + "/secret"),
+                               hard_link("h", "l"), hard_link("h", "l")))
+    info = os.lstat(fspool.device("a") + "/h")
+    assert stat.S_ISLNK(info.st_mode) and info.st_nlink == 2
+    assert os.readlink(fspool.device("a") + "/h") == outside + "/secret"
 
 
 @pytest.mark.needs("local")

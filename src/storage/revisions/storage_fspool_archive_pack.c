@@ -384,13 +384,7 @@ virStorageFspoolPackFile(virStorageFspoolPack *pack,
                          const struct stat *sb)
 {
     virStorageFspoolArchiveProc proc;
-    virStorageFspoolPackLink *link;
     VIR_AUTOCLOSE fd = -1;
-
-    if (virStorageFspoolPackFindLink(pack, node, sb, &link) < 0)
-        return -1;
-    if (link)
-        return virStorageFspoolPackHardLink(pack, sb, link);
 
     virStorageFspoolArchiveProcPath(proc, node);
     if ((fd = open(proc, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)) < 0)
@@ -455,6 +449,33 @@ virStorageFspoolPackSpecial(virStorageFspoolPack *pack,
 }
 
 
+/* Packs what is no directory: by its content, or as another name of what was packed already. */
+static int
+virStorageFspoolPackLeaf(virStorageFspoolPack *pack,
+                         int node,
+                         const struct stat *sb)
+{
+    virStorageFspoolPackLink *link;
+
+    if (S_ISSOCK(sb->st_mode)) {
+        g_autofree char *shown = virStorageFspoolArchiveShow(pack->path->str);
+
+        VIR_INFO("socket '%s' of volume '%s' is left out of its archive", shown, pack->volume);
+        return 0;
+    }
+
+    if (virStorageFspoolPackFindLink(pack, node, sb, &link) < 0)
+        return -1;
+    if (link)
+        return virStorageFspoolPackHardLink(pack, sb, link);
+    if (S_ISREG(sb->st_mode))
+        return virStorageFspoolPackFile(pack, node, sb);
+    if (S_ISLNK(sb->st_mode))
+        return virStorageFspoolPackSymlink(pack, node, sb);
+    return virStorageFspoolPackSpecial(pack, node, sb);
+}
+
+
 /* Packs what @name is in the current directory, if it still is there. */
 static int
 virStorageFspoolPackNode(virStorageFspoolPack *pack,
@@ -477,19 +498,9 @@ virStorageFspoolPackNode(virStorageFspoolPack *pack,
     if (pack->path->len > VIR_STORAGE_FSPOOL_ARCHIVE_PATH_MAX)
         return virStorageFspoolPackRefuse(pack, VIR_ERR_OPERATION_FAILED, N_("its path is too long"));
 
-    if (S_ISREG(sb.st_mode))
-        return virStorageFspoolPackFile(pack, node, &sb);
     if (S_ISDIR(sb.st_mode))
         return virStorageFspoolPackDirectory(pack, node, &sb);
-    if (S_ISLNK(sb.st_mode))
-        return virStorageFspoolPackSymlink(pack, node, &sb);
-    if (S_ISSOCK(sb.st_mode)) {
-        g_autofree char *shown = virStorageFspoolArchiveShow(pack->path->str);
-
-        VIR_INFO("socket '%s' of volume '%s' is left out of its archive", shown, pack->volume);
-        return 0;
-    }
-    return virStorageFspoolPackSpecial(pack, node, &sb);
+    return virStorageFspoolPackLeaf(pack, node, &sb);
 }
 
 

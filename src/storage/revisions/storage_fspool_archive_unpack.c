@@ -274,7 +274,8 @@ virStorageFspoolUnpackDir(virStorageFspoolUnpack *unpack,
 }
 
 
-/* Links to files that the archive has had before, and to nothing else: the tree was empty. */
+/* Links to what the archive has had before, and to nothing else: the tree was empty. Of a symbolic link it makes another
+ * name, whatever that leads to. */
 static int
 virStorageFspoolUnpackHardLink(virStorageFspoolUnpack *unpack,
                                virStorageFspoolUnpackItem *item)
@@ -296,7 +297,7 @@ virStorageFspoolUnpackHardLink(virStorageFspoolUnpack *unpack,
     parent = virStorageFspoolArchiveParent(target, &base);
     if ((dirfd = virStorageFspoolArchiveOpenDir(unpack->top, parent)) < 0 ||
         (node = virStorageFspoolTreeOpen(dirfd, base, O_PATH | O_NOFOLLOW)) < 0 ||
-        fstat(node, &sb) < 0 || !S_ISREG(sb.st_mode))
+        fstat(node, &sb) < 0 || S_ISDIR(sb.st_mode))
         return virStorageFspoolArchiveRefuse(unpack->volume, item->path,
                                              N_("it is a hard link to something that is not a file of the archive"));
 
