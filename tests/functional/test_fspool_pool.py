@@ -150,6 +150,20 @@ def test_start_on_a_read_only_file_system(fspools, small_fs):
     assert pool.holds("a", "one")
 
 
+@pytest.mark.needs("local")
+def test_refresh_on_a_read_only_file_system(fspools, small_fs):
+    """Section 6: a refresh does not fail, and stop the pool, for what it
+    cannot clean up."""
+    pool = fspools(small_fs.path).up()
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    with small_fs.read_only():
+        pool.refresh()
+        assert pool.virt.isActive() and pool.names() == ["a", "a@1"]
+    pool.refresh()
+    assert pool.holds("a", "two") and pool.history("a") == ["one"]
+
+
 @pytest.mark.parametrize("left", ["item", "revision", "file", "folder"])
 def test_delete_keeps_a_pool_that_holds_something(fspool, left):
     """Section 3: nothing is lost by a pool-delete."""

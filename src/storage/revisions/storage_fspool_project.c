@@ -219,9 +219,9 @@ virStorageFspoolProjectDetect(virStorageFspoolQuota *quota,
         /* Nothing of another project could be renamed into it. */
         quota->reason = N_("the pool's directory belongs to a project itself");
     } else if (virStorageFspoolProjectCall(quota, dirfd, Q_GETQUOTA, 0, &record) < 0 && errno != ENOENT) {
-        if (errno != EPERM)
+        if (errno != EPERM && errno != EROFS)
             return -1;
-        quota->reason = N_("only root may read and set limits");
+        quota->reason = errno == EROFS ? N_("the file system is read-only") : N_("only root may read and set limits");
     } else {
         quota->kind = VIR_STORAGE_FSPOOL_QUOTA_PROJECT;
     }
