@@ -67,6 +67,19 @@ def test_folder_of_revisions_only_goes(fspool):
     assert fspool.holds("web/data@w", "one")
 
 
+def test_head_goes_back_to_a_folder_that_has_gone(fspool):
+    """Section 6: on NFS, a head that is to be replaced leaves its folder
+    before there is another one; and then the daemon was killed."""
+    fspool.create("d/e/a", content="one")
+    place = fspool.device("d/e/a")
+    mark = fspool.files.metadata(place) + "&L=."
+    os.setxattr(place, fspool.files.metadata_name(place), mark.encode())
+    os.rename(place, fspool.files.own + "/revisions/d%2Fe%2Fa@1")
+    destroy(fspool.path + "/d")
+    fspool.refresh()
+    assert fspool.names() == ["d/e/a"] and fspool.holds("d/e/a", "one")
+
+
 def test_folder_with_something_in_it_stays(fspool):
     """Section 6: nothing that somebody put there is removed."""
     fspool.create("d/e/a")
