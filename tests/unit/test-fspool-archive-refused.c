@@ -129,7 +129,8 @@ static void
 testHardLinks(void)
 {
     static const char *const targets[] = {
-        "/etc/passwd", "../victim/file", "a/../../victim/file", "", ".", "missing", "dir/missing", "dirlink/file", "dir",
+        "/etc/passwd", "../victim/file", "a/../../victim/file", "", ".", "missing", "dir/missing", "dirlink/file",
+        "dir",
     };
     g_autoptr(GByteArray) tar = g_byte_array_new();
     size_t i;

@@ -274,8 +274,8 @@ virStorageFspoolUnpackDir(virStorageFspoolUnpack *unpack,
 }
 
 
-/* Links to what the archive has had before, and to nothing else: the tree was empty. Of a symbolic link it makes another
- * name, whatever that leads to. */
+/* Links to what the archive has had before, and to nothing else: the tree was empty. A symbolic link gets another name,
+ * wherever it leads. */
 static int
 virStorageFspoolUnpackHardLink(virStorageFspoolUnpack *unpack,
                                virStorageFspoolUnpackItem *item)

@@ -538,8 +538,8 @@ virStorageFspoolPlaceOfHead(virStorageFspoolPlace *place,
  * @path: path of a head below the pool
  * @volume: for errors
  *
- * Makes the folders on the way that are missing. Each goes with the last volume that was in it, which can be before there
- * is another.
+ * Makes the folders on the way that are missing. Each goes with the last volume that was in it, which can be before
+ * there is another.
  *
  * Returns 0, or -1 with an error
  */

@@ -75,8 +75,8 @@ virStorageFspoolReplaceMove(const virStorageFspoolPlace *from,
 }
 
 
-/* Moves the tree that was the head back to where it was, if it has left there. Folders go as soon as they are empty, and
- * this one may have been the last in its own. */
+/* Moves the tree that was the head back to where it was. Folders go as soon as they are empty, and this one may have been
+ * the last in its own. */
 static int
 virStorageFspoolReplaceMoveBack(virStorageFspoolPool *pool,
                                 const virStorageFspoolPlace *revision,
