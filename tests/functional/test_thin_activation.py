@@ -32,6 +32,12 @@ def rests(pool, *live):
              f"{active(pool)} inactive but for {live}")
 
 
+def tidied_up(pool):
+    """Wait for the end of all earlier streams: one comes after the other."""
+    assert download(pool, "a") == pattern("one")
+    wait_for(lambda: not pool.group.active("a"), 90, "an inactive head")
+
+
 def ident(pool):
     """The id of the only revision."""
     (number,) = pool.revisions("a")
@@ -113,6 +119,42 @@ def test_operation_leaves_the_live_copy_active(quiet, call):
     quiet.write("a@live", pattern("two"))
     (DIRTY | ENDING)[call](quiet)
     rests(quiet, *(["a-snap"] if call in DIRTY else []))
+
+
+def test_download_leaves_volumes_of_other_tools_as_they_are(quiet):
+    """Section 5: neither removed, whatever it is called, nor deactivated."""
+    with_revision(quiet)
+    for name in ("idle", "tool", "x+stage5"):
+        quiet.files.put(quiet.files.place(name), pattern(name))
+    quiet.files.change(quiet.files.place("idle"), "-an")
+    quiet.refresh()
+    for name in ("idle", "tool", "x+stage5"):
+        assert download(quiet, name) == pattern(name)
+    tidied_up(quiet)
+    assert active(quiet) == ["tool", "x+stage5"]
+
+
+@pytest.mark.slow
+def test_download_leaves_another_tools_volume_inactive(pools):
+    """Section 5: also where the heads of the pool itself are active."""
+    pool = pools(activation="all").up()
+    place = pool.files.put(pool.files.place("idle"), pattern("one"))
+    pool.files.change(place, "-an")
+    pool.refresh()
+    assert download(pool, "idle") == pattern("one")
+    wait_for(lambda: not pool.group.active("idle"), 60, "what was found")
+
+
+@pytest.mark.slow
+def test_volume_of_another_tool_is_copied_and_stays(quiet, elsewhere):
+    """Section 5: the same for the source of a copy to another pool."""
+    with_revision(quiet)
+    quiet.files.put(quiet.files.place("x+stage5"), pattern("one"))
+    quiet.refresh()
+    elsewhere.create_from(quiet.vol("x+stage5"), "n")
+    assert elsewhere.holds("n", "one")
+    tidied_up(quiet)
+    assert active(quiet) == ["x+stage5"]
 
 
 @pytest.mark.slow

@@ -150,7 +150,7 @@ struct _virStorageRevOps {
                      virStorageRevFamily *family);
 
     /* a file descriptor of a stable image of @state; where something had to be made or activated for that, @temporary is
-     * set to its name, and tidy takes that back when nobody reads it any more */
+     * set to what tells tidy to take that back when nobody reads it any more */
     int (*openForDownload)(virStorageRevContext *ctx,
                            virStorageRevFamily *family,
                            const virStorageRevState *state,

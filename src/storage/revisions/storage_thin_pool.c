@@ -248,14 +248,6 @@ virStorageThinPoolDelete(virStorageRevContext *ctx)
 }
 
 
-/* Is the volume ours, or Qubes', and not just somebody's in the same thin pool? */
-static bool
-virStorageThinIsManaged(virStorageRevFamily *family)
-{
-    return STRPREFIX(family->volume, "vm-") || (family->head && family->head->hasMeta) || family->live;
-}
-
-
 static void
 virStorageThinAddWhere(virStorageRevContext *ctx,
                        int control,

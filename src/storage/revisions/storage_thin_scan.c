@@ -140,6 +140,14 @@ virStorageThinScanState(const virStorageThinLV *lv,
 }
 
 
+/* Is the volume ours, or Qubes', and not just somebody's in the same thin pool? */
+bool
+virStorageThinIsManaged(const virStorageRevFamily *family)
+{
+    return STRPREFIX(family->volume, QUBES_PREFIX) || (family->head && family->head->hasMeta) || family->live;
+}
+
+
 /* The metadata of a head that is another device since its last commit is at the revision that was made then. */
 static void
 virStorageThinScanHeadMeta(virStorageRevFamily *family)

@@ -36,3 +36,6 @@ void
 virStorageThinStateReadDevice(virStorageRevContext *ctx,
                               int control,
                               virStorageRevState *state);
+
+bool
+virStorageThinIsManaged(const virStorageRevFamily *family);

@@ -15,6 +15,7 @@
 #include "storage_revision_facts.h"
 #include "storage_thin_lvm.h"
 #include "storage_thin_room.h"
+#include "storage_thin_scan.h"
 #include "storage_thin_use.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -24,6 +25,9 @@
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 VIR_LOG_INIT("storage.storage_thin_staging");
+
+/* Stands before the name of an LV that is to be deactivated when it has been read. No name of an LV has a colon. */
+#define ACTIVATED "activated:"
 
 /* The LVs of uploads under way, as "VG/LV": a refresh must not take them for what a crash has left. A crash leaves this
  * empty. */
@@ -257,21 +261,36 @@ virStorageThinTidy(virStorageRevContext *ctx,
                    const char *temporary)
 {
     g_autoptr(virStorageRevState) state = virStorageRevStateNew(VIR_STORAGE_REV_HEAD);
-    g_auto(virStorageThinName) name = { 0 };
-    const char *lvs[] = { temporary, NULL };
+    const char *activated = STRSKIP(temporary, ACTIVATED);
+    const char *lv = activated ? activated : temporary;
+    const char *lvs[] = { lv, NULL };
     int rc;
 
-    state->file = g_strdup(temporary);
-    virStorageThinNameParse(temporary, &name);
-    if ((rc = virStorageThinCheckUnused(ctx, state, temporary)) == 0) {
-        if (name.role == VIR_STORAGE_THIN_STAGE)
-            rc = virStorageThinRemoveLV(ctx, temporary, temporary);
+    state->file = g_strdup(lv);
+    if ((rc = virStorageThinCheckUnused(ctx, state, lv)) == 0) {
+        if (activated)
+            rc = virStorageThinActivate(ctx, lvs, false, lv);
         else
-            rc = virStorageThinActivate(ctx, lvs, false, temporary);
+            rc = virStorageThinRemoveLV(ctx, lv, lv);
     }
     if (rc < 0)
-        VIR_INFO("'%s' is tidied up later: %s", temporary, virGetLastErrorMessage());
+        VIR_INFO("'%s' is tidied up later: %s", lv, virGetLastErrorMessage());
     virResetLastError();
+}
+
+
+/* Is the LV to be inactive when it has been read? That of another tool is left as it was found. */
+static bool
+virStorageThinIsToRest(virStorageRevContext *ctx,
+                       virStorageRevFamily *family,
+                       const virStorageRevState *state)
+{
+    VIR_AUTOCLOSE active = -1;
+
+    if (virStorageThinIsManaged(family))
+        return !ctx->headsActive;
+    active = virStorageThinOpenDevice(ctx, state->file, O_RDONLY);
+    return active < 0 && errno == ENOENT;
 }
 
 
@@ -287,7 +306,7 @@ virStorageThinOpenForDownload(virStorageRevContext *ctx,
     if (state->kind == VIR_STORAGE_REV_LIVE)
         return virStorageThinOpenSnapshot(ctx, family, state, name, temporary);
 
-    if (!ctx->headsActive)
-        *temporary = g_strdup(state->file);
+    if (virStorageThinIsToRest(ctx, family, state))
+        *temporary = g_strconcat(ACTIVATED, state->file, NULL);
     return virStorageThinOpen(ctx, state->file, O_RDONLY, name);
 }
