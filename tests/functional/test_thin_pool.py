@@ -532,3 +532,41 @@ def test_upload_of_any_length_makes_holes(pool, tmp_path):
     pool.daemon.virsh("vol-upload", "--pool", pool.name, "a", str(image),
                       "--sparse", "--length", "-1")
     assert pool.read("a") == pattern("two", MIB) + bytes(3 * MIB)
+
+
+# Blocks of any size
+
+
+@pytest.fixture
+def odd(groups, daemon):
+    """A pool whose blocks have 192 KiB, which is no power of two."""
+    group = groups(size=256 * MIB, thin=None)
+    group.add_thin_pool("vm-pool", 96 * MIB, 4 * MIB, chunk=192 * 1024)
+    pool = ThinPool(daemon, group, "vm-pool").up()
+    yield pool
+    pool.forget()
+
+
+def test_hole_where_blocks_are_no_power_of_two(odd):
+    """Section 3: a hole holds zeros, and nothing of the image before."""
+    odd.create("a", 8 * MIB, content="one")
+    begin = 384 * 1024
+    stream = odd.daemon.conn.newStream(0)
+    odd.vol("a").upload(stream, 0, 8 * MIB,
+                        libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
+    stream.send(pattern("two", begin)[:begin // 2])
+    stream.send(pattern("two", begin)[begin // 2:])
+    stream.sendHole(8 * MIB - begin)
+    stream.finish()
+    assert odd.read("a") == pattern("two", begin) + bytes(8 * MIB - begin)
+
+
+def test_wipe_where_blocks_are_no_power_of_two(odd):
+    """Section 3: a wiped volume holds zeros, also across each GiB."""
+    odd.create("a", 2 * GIB + 512 * MIB)
+    odd.write("a", pattern("secret", 2 * MIB), GIB - MIB)
+    odd.vol("a").wipe()
+    with open(odd.device("a"), "rb") as file:
+        file.seek(GIB - MIB)
+        assert not any(file.read(2 * MIB))
+    assert odd.vol("a").info()[2] < 2 * MIB

@@ -14,7 +14,7 @@
 #define COPY_BLOCK (256 * 1024)
 
 
-static bool
+bool
 virStorageRevIsZero(const char *buf,
                     size_t len)
 {

@@ -10,6 +10,10 @@
 
 #include "internal.h"
 
+bool
+virStorageRevIsZero(const char *buf,
+                    size_t len);
+
 int
 virStorageRevCopyData(int from,
                       int to,

@@ -15,6 +15,7 @@
 
 #include "storage_thin_zero.h"
 
+#include "storage_revision_copy.h"
 #include "virfile.h"
 #include "virstring.h"
 
@@ -22,7 +23,7 @@
 
 /* One request for a large device would keep all others waiting for minutes. */
 #define DISCARD_MAX (1024ULL * 1024 * 1024)
-#define WRITE_MAX (256ULL * 1024)
+#define BUFFER_SIZE (256ULL * 1024)
 
 
 /* Returns the bytes of a block of the thin pool, which can be discarded as a whole only; 0 where nothing can. */
@@ -43,13 +44,17 @@ virStorageThinGranularity(int fd)
 }
 
 
+/* Both ends are those of blocks. A step that ended within one would leave it to neither request. */
 static int
-virStorageThinDiscardRange(int fd,
-                           unsigned long long start,
-                           unsigned long long end)
+virStorageThinDiscardBlocks(int fd,
+                            unsigned long long start,
+                            unsigned long long end,
+                            unsigned long long granularity)
 {
+    unsigned long long step = MAX(DISCARD_MAX / granularity, 1) * granularity;
+
     while (start < end) {
-        unsigned long long range[2] = { start, MIN(end - start, DISCARD_MAX) };
+        unsigned long long range[2] = { start, MIN(end - start, step) };
 
         if (ioctl(fd, BLKDISCARD, range) < 0)
             return -1;
@@ -64,10 +69,10 @@ virStorageThinWriteZeros(int fd,
                          unsigned long long start,
                          unsigned long long end)
 {
-    g_autofree char *zeros = g_new0(char, WRITE_MAX);
+    g_autofree char *zeros = g_new0(char, BUFFER_SIZE);
 
     while (start < end) {
-        ssize_t put = pwrite(fd, zeros, MIN(end - start, WRITE_MAX), start);
+        ssize_t put = pwrite(fd, zeros, MIN(end - start, BUFFER_SIZE), start);
 
         if (put < 0 && errno == EINTR)
             continue;
@@ -76,6 +81,49 @@ virStorageThinWriteZeros(int fd,
         start += put;
     }
     return 0;
+}
+
+
+/* Writes zeros where there are none. What has no block reads as zeros, and is given none. */
+static int
+virStorageThinOverwriteRest(int fd,
+                            unsigned long long start,
+                            unsigned long long end)
+{
+    g_autofree char *buf = g_new(char, BUFFER_SIZE);
+
+    while (start < end) {
+        ssize_t got = pread(fd, buf, MIN(end - start, BUFFER_SIZE), start);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got == 0)
+            errno = EIO;
+        if (got <= 0 ||
+            (!virStorageRevIsZero(buf, got) && virStorageThinWriteZeros(fd, start, start + got) < 0))
+            return -1;
+        start += got;
+    }
+    return 0;
+}
+
+
+/* Makes zeros of whole blocks. */
+static int
+virStorageThinZeroBlocks(int fd,
+                         unsigned long long start,
+                         unsigned long long end,
+                         unsigned long long granularity)
+{
+    if (start == end)
+        return 0;
+    if (virStorageThinDiscardBlocks(fd, start, end, granularity) < 0) {
+        /* the pool may be told to ignore discards */
+        return errno == EOPNOTSUPP ? virStorageThinWriteZeros(fd, start, end) : -1;
+    }
+    /* The kernel splits a large discard where it can on the bits of the granularity: in the midst of a block, if that is
+     * no power of two. A thin pool keeps blocks of which it is told a part only, and says that all is well. */
+    return VIR_IS_POW2(granularity) ? 0 : virStorageThinOverwriteRest(fd, start, end);
 }
 
 
@@ -103,11 +151,8 @@ virStorageThinZero(int fd,
         first = MIN(end, VIR_ROUND_UP(offset, granularity));
         last = MAX(first, end / granularity * granularity);
     }
-    if (virStorageThinWriteZeros(fd, offset, first) < 0)
-        return -1;
-    /* the pool may be told to ignore discards */
-    if (virStorageThinDiscardRange(fd, first, last) < 0 &&
-        (errno != EOPNOTSUPP || virStorageThinWriteZeros(fd, first, last) < 0))
+    if (virStorageThinWriteZeros(fd, offset, first) < 0 ||
+        virStorageThinZeroBlocks(fd, first, last, granularity) < 0)
         return -1;
     return virStorageThinWriteZeros(fd, last, end);
 }
