@@ -166,6 +166,7 @@ struct _virStorageRevPool {
     bool starting;                   /* the next refresh is that of a pool start */
     bool snapshots;                  /* fspool: the file system makes them, so that nothing is copied */
     char **pvs;                      /* qubes-thin: what the volume group lies on, NULL where unknown */
+    bool vgPartial;                  /* qubes-thin: a part of that is missing */
     unsigned long long vgExtentSize; /* qubes-thin */
     unsigned long long vgMetadataFree; /* qubes-thin: bytes left in LVM's own metadata area */
     void *runtime;

@@ -233,6 +233,22 @@ def test_disk_added_meanwhile_is_not_missed(pool, disks):
         lvm("vgreduce", "-q", "-q", pool.group.name, disk)
 
 
+@pytest.mark.slow
+def test_disk_taken_away_is_forgotten(pool, disks):
+    """vgreduce: once refreshed, the pool does not ask for the disk again."""
+    pool.create("a", content="one")
+    disk = disks.add(64 * MIB)
+    lvm("vgextend", "-q", "-q", "-y", pool.group.name, disk)
+    pool.refresh()
+    lvm("vgreduce", "-q", "-q", pool.group.name, disk)
+    pool.refresh()
+    disks.drop(disk)
+    pool.refresh()
+    pool.redefine("a", keep=5)
+    pool.delete("a")
+    assert pool.files.all() == []
+
+
 # Environment and configuration
 
 

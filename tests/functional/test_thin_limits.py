@@ -263,7 +263,8 @@ def second(disks):
 
 
 @pytest.mark.slow
-def test_disk_that_a_running_pool_misses(second, own):
+@pytest.mark.parametrize("refreshed", [False, True], ids=["", "refreshed"])
+def test_disk_that_a_running_pool_misses(second, own, refreshed):
     """Section 6: told; once it is back, nothing is lost, nor noted of it."""
     pool = own()
     some(pool)
@@ -273,6 +274,8 @@ def test_disk_that_a_running_pool_misses(second, own):
     pool.refresh()
     before = pool.group.metadata()["logical_volumes"]
     second.fail("error")
+    if refreshed:
+        pool.refresh()
     for name in ("create", "clone", "start", "pin", "upload"):
         with refused(match="missing"):
             CALLS[name](pool)

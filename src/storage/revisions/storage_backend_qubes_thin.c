@@ -187,6 +187,7 @@ virStorageBackendQubesThinRefresh(virStoragePoolObj *obj)
     pool->starting = false;
     g_strfreev(pool->pvs);
     pool->pvs = g_strdupv(ctx->pvs);
+    pool->vgPartial = ctx->vgPartial;
     pool->vgExtentSize = scan->report->extentSize;
     pool->vgMetadataFree = scan->report->metadataFree;
     pool->thinUse.dataSize = scan->report->poolSize;

@@ -39,6 +39,7 @@ virStorageRevContextNew(virStoragePoolDef *def)
     ctx->vg = g_strdup(def->source.name);
     ctx->thinPool = g_strdup(pool->thinPool);
     ctx->pvs = g_strdupv(pool->pvs);
+    ctx->vgPartial = pool->vgPartial;
     ctx->headsActive = pool->activation == VIR_STORAGE_REV_ACTIVATION_ALL;
     ctx->vgExtentSize = pool->vgExtentSize;
     ctx->vgMetadataFree = pool->vgMetadataFree;

@@ -29,6 +29,7 @@ struct _virStorageRevContext {
     char *vg;
     char *thinPool;
     char **pvs;                /* what the volume group lies on; NULL: LVM looks for it */
+    bool vgPartial;            /* a disk of the volume group was missing when LVM last looked for it */
     bool headsActive;          /* not only live copies are to be active */
     unsigned long long vgExtentSize;
     unsigned long long vgMetadataFree;

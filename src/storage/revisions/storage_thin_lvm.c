@@ -183,13 +183,19 @@ virStorageThinChange(const virStorageRevContext *ctx,
 
 /* Can all known disks of the volume group be read? lvremove and lvchange do not mind: they note in the group that one
  * is missing, and it stays so when it is back; and the thin pool cannot do what they ask. */
-static int
+int
 virStorageThinCheckDisks(const virStorageRevContext *ctx,
                          const char *subject)
 {
     g_autofree void *block = NULL;
     size_t i;
 
+    if (ctx->vgPartial) {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("'%1$s' is not changed, since a physical volume of volume group '%2$s' is missing: attach it, and refresh the pool"),
+                       subject, ctx->vg);
+        return -1;
+    }
     if (posix_memalign(&block, BLOCK, BLOCK) != 0) {
         virReportSystemError(ENOMEM, _("cannot look for the disks of volume group '%1$s'"), ctx->vg);
         return -1;
@@ -322,7 +328,7 @@ virStorageThinRunReport(const virStorageRevContext *ctx,
 
 /**
  * virStorageThinReportRead:
- * @ctx: pool; what it knows of devices is brought up to date
+ * @ctx: pool; what it knows of devices, and whether one is missing, is brought up to date
  *
  * Returns what there is in the volume group, or NULL with an error
  */
@@ -348,8 +354,10 @@ virStorageThinReportRead(virStorageRevContext *ctx)
         if (virStorageThinRunReport(ctx, &output) < 0 ||
             !(report = virStorageThinReportParse(output, ctx->thinPool)))
             return NULL;
-        ctx->pvs = g_strdupv(report->pvs);
     }
+    g_strfreev(ctx->pvs);
+    ctx->pvs = g_strdupv(report->pvs);
+    ctx->vgPartial = !report->pvs;
     return g_steal_pointer(&report);
 }
 

@@ -36,6 +36,10 @@ virStorageThinReport *
 virStorageThinReportRead(virStorageRevContext *ctx);
 
 int
+virStorageThinCheckDisks(const virStorageRevContext *ctx,
+                         const char *subject);
+
+int
 virStorageThinSnapshot(const virStorageRevContext *ctx,
                        const char *origin,
                        const char *lv,

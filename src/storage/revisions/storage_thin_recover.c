@@ -71,7 +71,8 @@ virStorageThinRecoverMerge(virStorageRevContext *ctx,
 
     if (!locks || virStorageThinIsOpen(ctx, lv))
         return false;
-    if (virStorageThinActivate(ctx, lvs, false, lv) < 0 ||
+    if (virStorageThinCheckDisks(ctx, lv) < 0 ||
+        virStorageThinActivate(ctx, lvs, false, lv) < 0 ||
         virStorageThinActivate(ctx, lvs, true, lv) < 0) {
         virStorageThinRecoverFailed(ctx, lv);
         return false;
@@ -333,7 +334,8 @@ virStorageThinRecoverUnmade(virStorageRevContext *ctx,
         return false;
 
     lvs[0] = lv->name;
-    if (virStorageThinActivate(ctx, lvs, false, lv->name) == 0) {
+    if (virStorageThinCheckDisks(ctx, lv->name) == 0 &&
+        virStorageThinActivate(ctx, lvs, false, lv->name) == 0) {
         virStorageThinForgetDevice(ctx, lv->thinId);
         if (virStorageThinRemoveLV(ctx, lv->name, lv->name) == 0) {
             VIR_WARN("'%s' of pool '%s' is removed: the power failed while it was made", lv->name, ctx->poolName);
