@@ -115,6 +115,34 @@ def test_build_with_one_bad_disk_touches_none(unbuilt):
         assert out.strip() == kind
 
 
+def build_over_a_group(pool, *options):
+    """Have it built over a group that LVM made; returns the group's parts."""
+    name = pool.group.name
+    lvm("vgcreate", "-q", "-q", "-y", name, pool.devices[0])
+    if options:
+        lvm("vgchange", "-q", "-q", "-y", *options, name)
+    before = pool.group.metadata()
+    pool.virt.build(OVERWRITE)
+    return before
+
+
+def test_build_finds_the_group_whatever_lvm_prints(unbuilt, configured):
+    """A group that is there stays, also if reports look otherwise."""
+    pool = unbuilt()
+    configured('report { output_format = "json" }')
+    before = build_over_a_group(pool)
+    assert pool.group.metadata()["id"] == before["id"]
+    pool.virt.create(0)
+
+
+def test_build_over_the_group_of_another_host_is_refused(unbuilt):
+    """What LVM may not look into is not absent: nothing is overwritten."""
+    pool = unbuilt()
+    with refused(match="system ID"):
+        build_over_a_group(pool, "--systemid", "other")
+    assert pool.group.metadata()["system_id"] == "other"
+
+
 @pytest.mark.parametrize("flags", [0, OVERWRITE, NO_OVERWRITE])
 def test_build_of_what_is_there_keeps_it(pool, flags):
     """A build never touches volumes that are there."""

@@ -38,7 +38,7 @@ VIR_LOG_INIT("storage.storage_thin_lvm");
 
 /* What is read is to look as it does without a lvm.conf: LVM puts what it logs, and a prefix, into a report as well. */
 #define PLAIN "log/verbose=0 log/silent=0 log/prefix=\"  \" log/command_names=0 report/compact_output=0 " \
-    "report/prefixes=0 report/list_item_delimiter=\",\" report/binary_values_as_numeric=0"
+    "report/output_format=\"basic\" report/prefixes=0 report/list_item_delimiter=\",\" report/binary_values_as_numeric=0"
 
 /* Commands of a daemon that was killed go on. The longest that a pool start waits for them. */
 #define ORPHANS_PATIENCE_MS (30 * 1000)

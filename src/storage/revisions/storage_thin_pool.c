@@ -121,24 +121,35 @@ virStorageThinCreateGroup(virStorageRevContext *ctx,
 }
 
 
-/* Returns how many bytes of a volume group are free, or 0 when there is no such group. */
-static unsigned long long
-virStorageThinGroupFree(virStorageRevContext *ctx,
-                        bool *exists)
+/* Finds out how many bytes of a volume group are free. What LVM cannot tell is no group that is absent: it would be
+ * overwritten. Returns whether there is such a group, or -1 with an error. */
+static int
+virStorageThinGroupFind(virStorageRevContext *ctx,
+                        unsigned long long *available)
 {
-    /* # lvm vgs --noheadings --units b --nosuffix -o vg_free vg
+    /* Other hosts' groups, and all that have the name. An empty list is the only answer that says that there is none.
+     *
+     * # lvm vgs --foreign --shared --noheadings --units b --nosuffix -o vg_free --select 'vg_name="vg"'
      *   1069547520 */
     g_autoptr(virCommand) cmd = virStorageThinReportCommand(ctx, "vgs");
     g_autofree char *output = NULL;
-    unsigned long long size = 0;
-    int status = 0;
 
-    virCommandAddArgList(cmd, "--noheadings", "--units", "b", "--nosuffix", "-o", "vg_free", ctx->vg, NULL);
+    virCommandAddArgList(cmd, "--foreign", "--shared", "--noheadings", "--units", "b", "--nosuffix", "-o", "vg_free",
+                         "--select", NULL);
+    virCommandAddArgFormat(cmd, "vg_name=\"%s\"", ctx->vg);
     virCommandSetOutputBuffer(cmd, &output);
-    *exists = virCommandRun(cmd, &status) == 0 && status == 0 &&
-        virStrToLong_ull(g_strstrip(output), NULL, 10, &size) == 0;
-    virResetLastError();
-    return *exists ? size : 0;
+    if (virStorageThinCommandRun(cmd, ctx->poolName) < 0)
+        return -1;
+
+    *available = 0;
+    if (!*g_strstrip(output))
+        return 0;
+    if (virStrToLong_ull(output, NULL, 10, available) == 0)
+        return 1;
+    virReportError(VIR_ERR_OPERATION_FAILED,
+                   _("cannot tell which volume group '%1$s' is, which pool '%2$s' is to use: 'vgs -o +vg_uuid' shows all of that name"),
+                   ctx->vg, ctx->poolName);
+    return -1;
 }
 
 
@@ -178,20 +189,21 @@ virStorageThinPoolBuild(virStorageRevContext *ctx,
 {
     g_autoptr(virStorageThinReport) report = NULL;
     unsigned long long available;
-    bool exists;
+    int found;
 
     g_clear_pointer(&ctx->pvs, g_strfreev);
-    available = virStorageThinGroupFree(ctx, &exists);
-    if (!exists) {
+    if ((found = virStorageThinGroupFind(ctx, &available)) < 0)
+        return -1;
+    if (!found) {
         if (source->ndevice == 0) {
             virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                            _("there is no volume group '%1$s', and pool '%2$s' names no device to make it on"),
                            ctx->vg, ctx->poolName);
             return -1;
         }
-        if (virStorageThinCreateGroup(ctx, source, overwrite) < 0)
+        if (virStorageThinCreateGroup(ctx, source, overwrite) < 0 ||
+            virStorageThinGroupFind(ctx, &available) < 0)
             return -1;
-        available = virStorageThinGroupFree(ctx, &exists);
     }
 
     if (!(report = virStorageThinReportRead(ctx)))
