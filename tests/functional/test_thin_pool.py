@@ -451,6 +451,17 @@ def test_use_is_read_after_each_change(pool):
     assert pool.virt.info()[2] == before
 
 
+def test_use_is_right_once_the_thin_pool_has_grown(own):
+    """Section 4: size and use are the kernel's, whoever extends the pool."""
+    pool = own()
+    pool.create("a", 8 * MIB, content="one")
+    lvm("lvextend", "-q", "-q", "-l", "+64", f"{pool.group.name}/{pool.thin}")
+    pool.pin("a", "w")
+    (size, used), _ = told = reported(pool)
+    assert told == counted(pool)
+    assert pool.virt.info()[1:] == [size, used, size - used]
+
+
 def test_volume_info_follows_the_guest(pool):
     """Section 9: one device-mapper status: what is mapped right now."""
     pool.create("a", 8 * MIB)

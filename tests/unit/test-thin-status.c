@@ -266,30 +266,32 @@ testTableGarbage(void)
 
 
 static void
-expectUnzeroed(const char *params,
-               size_t expected)
+expectPoolTable(const char *params,
+                size_t blockSize,
+                bool zeroes)
 {
-    size_t unzeroed = 1;
+    virStorageThinPoolTable table = { 0 };
 
     g_test_message("%s", params);
-    g_assert_cmpint(virStorageThinPoolTableParse(params, &unzeroed), ==, 0);
-    g_assert_cmpuint(unzeroed, ==, expected);
+    g_assert_cmpint(virStorageThinPoolTableParse(params, &table), ==, 0);
+    g_assert_cmpuint(table.blockSize, ==, blockSize);
+    g_assert_true(table.zeroes == zeroes);
 }
 
 
 static void
 testPoolTableThatZeroes(void)
 {
-    expectUnzeroed("253:0 253:1 128 0 0 ", 0);
-    expectUnzeroed("253:0 253:1 128 0 1 error_if_no_space", 0);
+    expectPoolTable("253:0 253:1 128 0 0 ", 64 * 1024, true);
+    expectPoolTable("253:0 253:1 128 0 1 error_if_no_space", 64 * 1024, true);
 }
 
 
 static void
 testPoolTableThatDoesNotZero(void)
 {
-    expectUnzeroed("253:0 253:1 128 0 1 skip_block_zeroing", 64 * 1024);
-    expectUnzeroed("253:0 253:1 384 102400 2 skip_block_zeroing no_discard_passdown ", 192 * 1024);
+    expectPoolTable("253:0 253:1 128 0 1 skip_block_zeroing", 64 * 1024, false);
+    expectPoolTable("253:0 253:1 384 102400 2 skip_block_zeroing no_discard_passdown ", 192 * 1024, false);
 }
 
 
@@ -297,12 +299,12 @@ static void
 testPoolTableGarbage(void)
 {
     const char *garbage[] = { "", "253:0 253:1 128", "253:0 253:1 x 0", "253:0 253:1 -1 0 0" };
-    size_t unzeroed;
+    virStorageThinPoolTable table;
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(garbage); i++) {
         g_test_message("%s", garbage[i]);
-        g_assert_cmpint(virStorageThinPoolTableParse(garbage[i], &unzeroed), ==, -1);
+        g_assert_cmpint(virStorageThinPoolTableParse(garbage[i], &table), ==, -1);
         unitExpectNoError();
     }
 }

@@ -101,6 +101,7 @@ virStorageBackendQubesThinUpdatePool(virStoragePoolObj *obj)
     virStorageRevPool *pool = virStorageRevPoolGet(def);
     VIR_AUTOCLOSE control = virStorageThinControlOpen();
     virStorageThinPoolStatus status;
+    virStorageThinPoolTable table;
     int active;
 
     if (control < 0 ||
@@ -108,9 +109,12 @@ virStorageBackendQubesThinUpdatePool(virStoragePoolObj *obj)
         return -1;
     if (!active || status.dataTotal == 0)
         return 0;
+    if (virStorageThinPoolReadTable(control, def->source.name, pool->thinPool, &table) < 0)
+        return -1;
 
     pool->hasThinUse = true;
-    pool->thinUse.dataUsed = pool->thinUse.dataSize / status.dataTotal * status.dataUsed;
+    pool->thinUse.dataSize = status.dataTotal * table.blockSize;
+    pool->thinUse.dataUsed = status.dataUsed * table.blockSize;
     pool->thinUse.metadataSize = status.metadataTotal * METADATA_BLOCK;
     pool->thinUse.metadataUsed = status.metadataUsed * METADATA_BLOCK;
     def->capacity = pool->thinUse.dataSize;
@@ -190,7 +194,6 @@ virStorageBackendQubesThinRefresh(virStoragePoolObj *obj)
     pool->vgPartial = ctx->vgPartial;
     pool->vgExtentSize = scan->report->extentSize;
     pool->vgMetadataFree = scan->report->metadataFree;
-    pool->thinUse.dataSize = scan->report->poolSize;
     def->capacity = scan->report->poolSize;
 
     virStorageRevPoolReplace(obj, scan->families);

@@ -218,20 +218,20 @@ virStorageThinPoolRead(int control,
 
 
 /**
- * virStorageThinPoolUnzeroed:
+ * virStorageThinPoolReadTable:
  *
- * Sets @unzeroed to what virStorageThinPoolTableParse() says of an active pool. Returns 0, or -1 with an error.
+ * Sets @table to what virStorageThinPoolTableParse() says of an active pool. Returns 0, or -1 with an error.
  */
 int
-virStorageThinPoolUnzeroed(int control,
-                           const char *vg,
-                           const char *thinPool,
-                           size_t *unzeroed)
+virStorageThinPoolReadTable(int control,
+                            const char *vg,
+                            const char *thinPool,
+                            virStorageThinPoolTable *table)
 {
     virStorageThinRequest request;
     const char *params = virStorageThinAskPool(control, vg, thinPool, DM_STATUS_TABLE_FLAG, &request);
 
-    if (params && virStorageThinPoolTableParse(params, unzeroed) == 0)
+    if (params && virStorageThinPoolTableParse(params, table) == 0)
         return 0;
     virReportSystemError(params ? EINVAL : errno, _("cannot read the table of thin pool '%1$s/%2$s'"), vg, thinPool);
     return -1;

@@ -41,7 +41,7 @@ virStorageThinPoolRead(int control,
                        virStorageThinPoolStatus *status);
 
 int
-virStorageThinPoolUnzeroed(int control,
-                           const char *vg,
-                           const char *thinPool,
-                           size_t *unzeroed);
+virStorageThinPoolReadTable(int control,
+                            const char *vg,
+                            const char *thinPool,
+                            virStorageThinPoolTable *table);

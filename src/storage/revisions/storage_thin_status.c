@@ -79,20 +79,21 @@ virStorageThinPoolStatusParse(const char *params,
  * virStorageThinPoolTableParse:
  * @params: table of a thin-pool target, such as "254:0 254:1 128 0 1 skip_block_zeroing": devices of metadata and data,
  *          sectors of a block, low water mark, number of features and their names
- * @unzeroed: bytes of a block that a volume may get with what another one has left in it, or 0 where blocks are zeroed
+ * @table: filled
  *
  * Returns 0, or -1 when that is not what it says
  */
 int
 virStorageThinPoolTableParse(const char *params,
-                             size_t *unzeroed)
+                             virStorageThinPoolTable *table)
 {
     g_auto(GStrv) words = g_strsplit(params, " ", -1);
     unsigned int sectors;
 
     if (g_strv_length(words) < 4 || virStrToLong_uip(words[2], NULL, 10, &sectors) < 0)
         return -1;
-    *unzeroed = g_strv_contains((const char * const *) words, "skip_block_zeroing") ? (size_t) sectors * SECTOR : 0;
+    table->blockSize = (size_t) sectors * SECTOR;
+    table->zeroes = !g_strv_contains((const char * const *) words, "skip_block_zeroing");
     return 0;
 }
 

@@ -29,6 +29,13 @@ struct _virStorageThinPoolStatus {
     unsigned long long dataTotal;
 };
 
+/* What a thin pool is told once. */
+typedef struct _virStorageThinPoolTable virStorageThinPoolTable;
+struct _virStorageThinPoolTable {
+    size_t blockSize; /* bytes */
+    bool zeroes;      /* a volume does not get a block with what another one has left in it */
+};
+
 /* What tells whether an LV has been written to since. */
 typedef struct _virStorageThinSight virStorageThinSight;
 struct _virStorageThinSight {
@@ -43,7 +50,7 @@ virStorageThinPoolStatusParse(const char *params,
 
 int
 virStorageThinPoolTableParse(const char *params,
-                             size_t *unzeroed);
+                             virStorageThinPoolTable *table);
 
 int
 virStorageThinVolumeStatusParse(const char *params,

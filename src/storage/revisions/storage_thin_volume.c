@@ -179,7 +179,7 @@ virStorageThinCopyInto(virStorageRevContext *ctx,
     VIR_AUTOCLOSE control = virStorageThinControlOpen();
     VIR_AUTOCLOSE from = open(source->content, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     VIR_AUTOCLOSE to = -1;
-    size_t unzeroed;
+    virStorageThinPoolTable table;
 
     if (control < 0)
         return -1;
@@ -188,9 +188,9 @@ virStorageThinCopyInto(virStorageRevContext *ctx,
         return -1;
     }
     if ((to = virStorageThinOpen(ctx, stage, O_RDWR, source->name)) < 0 ||
-        virStorageThinPoolUnzeroed(control, ctx->vg, ctx->thinPool, &unzeroed) < 0)
+        virStorageThinPoolReadTable(control, ctx->vg, ctx->thinPool, &table) < 0)
         return -1;
-    if (virStorageRevCopyData(from, to, unzeroed) < 0 || fsync(to) < 0) {
+    if (virStorageRevCopyData(from, to, table.zeroes ? 0 : table.blockSize) < 0 || fsync(to) < 0) {
         virReportSystemError(errno, _("cannot copy volume '%1$s'"), source->name);
         return -1;
     }
