@@ -10,6 +10,7 @@ import pytest
 from filesystems import run
 from locales import danish, speaks_danish
 from pools import MIB, pattern, refused, usually
+from users import opened
 from volumegroup import lvm
 
 
@@ -247,6 +248,25 @@ def test_disk_taken_away_is_forgotten(pool, disks):
     pool.redefine("a", keep=5)
     pool.delete("a")
     assert pool.files.all() == []
+
+
+def test_merge_of_another_tool_is_left_to_it(pool):
+    """Section 5: one that LVM has put off is not for the pool to finish."""
+    files = pool.files
+    head = files.put(files.place("tool"), pattern("now"))
+    files.copy(head, files.place("before"))
+    with opened(head):
+        lvm("lvconvert", "-q", "-q", "-y", "--merge",
+            f"{pool.group.name}/before")
+    before = pool.group.metadata()["logical_volumes"]
+    try:
+        pool.refresh()
+        assert pool.group.metadata()["logical_volumes"] == before
+        with open(head, "rb") as file:
+            assert file.read() == pattern("now")
+    finally:
+        files.change(head, "-an")
+        files.change(head, "-ay")
 
 
 # Environment and configuration

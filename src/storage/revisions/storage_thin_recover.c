@@ -61,6 +61,23 @@ virStorageThinRecoverStage(virStorageRevContext *ctx,
 }
 
 
+/* May the merge into a head that LVM has put off be ours, or Qubes'? Whatever we merge leaves our tag on the head, or on a
+ * revision of it. */
+static bool
+virStorageThinIsOurMerge(virStorageRevFamily *family)
+{
+    size_t i;
+
+    for (i = 0; i < family->revisions->len; i++) {
+        const virStorageRevState *state = g_ptr_array_index(family->revisions, i);
+
+        if (state->hasMeta)
+            return true;
+    }
+    return virStorageThinIsManaged(family);
+}
+
+
 /* Makes LVM do the merge that it has put off, since one of the two LVs was open. */
 static bool
 virStorageThinRecoverMerge(virStorageRevContext *ctx,
@@ -366,8 +383,12 @@ virStorageThinRecover(virStorageRevContext *ctx,
     bool changed = false;
     size_t i;
 
-    for (i = 0; i < scan->merging->len; i++)
-        changed |= virStorageThinRecoverMerge(ctx, g_ptr_array_index(scan->merging, i));
+    for (i = 0; i < scan->merging->len; i++) {
+        const char *lv = g_ptr_array_index(scan->merging, i);
+
+        if ((family = g_hash_table_lookup(scan->families, lv)) && virStorageThinIsOurMerge(family))
+            changed |= virStorageThinRecoverMerge(ctx, lv);
+    }
 
     g_hash_table_iter_init(&iter, scan->families);
     while (g_hash_table_iter_next(&iter, &volume, &family)) {
