@@ -573,6 +573,21 @@ def test_upload_of_any_length_makes_holes(pool, tmp_path):
     assert pool.read("a") == pattern("two", MIB) + bytes(3 * MIB)
 
 
+def test_what_stages_is_refused_during_an_upload(pool, elsewhere):
+    """Section 3: in use is what a stream writes to, and the error says so."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    elsewhere.create("x", content="sent")
+    stream = upload(pool, "a", pattern("three"), finish=False)
+    for call in (lambda: pool.revert("a", pool.revisions("a")[0]),
+                 lambda: pool.vol("a").wipe(),
+                 lambda: pool.create_from(elsewhere.vol("x"), "a@live")):
+        with refused(INVALID, match="being uploaded to"):
+            call()
+    stream.finish()
+    assert pool.holds("a", "three")
+
+
 # Blocks of any size
 
 

@@ -78,6 +78,19 @@ virStorageThinIsUploadedTo(const virStorageRevContext *ctx,
 }
 
 
+/* Returns 0, or -1 with an error while the volume is uploaded to: that has its staging LV. */
+int
+virStorageThinCheckNoUpload(const virStorageRevContext *ctx,
+                            const char *volume)
+{
+    if (!virStorageThinIsUploadedTo(ctx, volume))
+        return 0;
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("volume '%1$s' is being uploaded to: wait for the end of that, or abort it"), volume);
+    return -1;
+}
+
+
 static int
 virStorageThinStagingHold(virStorageRevStaging *staging,
                           const char *lv)

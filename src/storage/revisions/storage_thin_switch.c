@@ -514,6 +514,7 @@ virStorageThinRevert(virStorageRevContext *ctx,
     g_autoptr(virStorageRevState) next = NULL;
 
     if (virStorageThinNameCheckRevision(ctx->vg, family->volume) < 0 ||
+        virStorageThinCheckNoUpload(ctx, family->volume) < 0 ||
         (family->head && virStorageThinCheckUnwritten(ctx, family->head, family->volume) < 0) ||
         virStorageThinCheckRoom(ctx, family->volume) < 0)
         return -1;
@@ -576,10 +577,9 @@ virStorageThinWipe(virStorageRevContext *ctx,
     g_auto(virStorageThinSwitch) sw = { 0 };
     g_autoptr(virStorageRevState) next = NULL;
 
-    if (virStorageThinCheckUnused(ctx, family->head, family->volume) < 0)
-        return -1;
-
-    if (virStorageThinSwitchInit(&sw, ctx, family, NULL, false) < 0)
+    if (virStorageThinCheckNoUpload(ctx, family->volume) < 0 ||
+        virStorageThinCheckUnused(ctx, family->head, family->volume) < 0 ||
+        virStorageThinSwitchInit(&sw, ctx, family, NULL, false) < 0)
         return -1;
     sw.keeps = false;
     if (virStorageThinSnapshot(ctx, family->head->file, stage, &sw.meta, NULL, true) < 0)

@@ -227,7 +227,8 @@ virStorageThinImport(virStorageRevContext *ctx,
                        source->name, virStorageFileFormatTypeToString(source->format));
         return -1;
     }
-    if (virStorageThinBlank(ctx, stage, capacity, meta, true) < 0)
+    if (virStorageThinCheckNoUpload(ctx, volume) < 0 ||
+        virStorageThinBlank(ctx, stage, capacity, meta, true) < 0)
         return -1;
     if (virStorageThinCopyInto(ctx, source, stage) < 0 ||
         virStorageThinRename(ctx, stage, lv) < 0) {
@@ -557,11 +558,8 @@ int
 virStorageThinDeleteVolume(virStorageRevContext *ctx,
                            virStorageRevFamily *family)
 {
-    if (virStorageThinIsUploadedTo(ctx, family->volume)) {
-        virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is being uploaded to"), family->volume);
-        return -1;
-    }
-    if (virStorageThinCheckAllUnused(ctx, family) < 0 ||
+    if (virStorageThinCheckNoUpload(ctx, family->volume) < 0 ||
+        virStorageThinCheckAllUnused(ctx, family) < 0 ||
         virStorageThinRemoveRevisions(ctx, family, family->revisions) < 0 ||
         virStorageThinRemoveLV(ctx, family->head->file, family->volume) < 0)
         return -1;

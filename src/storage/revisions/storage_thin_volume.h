@@ -125,6 +125,10 @@ bool
 virStorageThinIsUploadedTo(const virStorageRevContext *ctx,
                            const char *volume);
 
+int
+virStorageThinCheckNoUpload(const virStorageRevContext *ctx,
+                            const char *volume);
+
 /* Steps that the operations share. */
 
 virStorageRevState *
