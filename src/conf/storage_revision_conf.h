@@ -168,7 +168,6 @@ struct _virStorageRevPool {
     char **pvs;                      /* qubes-thin: what the volume group lies on, NULL where unknown */
     bool vgPartial;                  /* qubes-thin: a part of that is missing */
     unsigned long long vgExtentSize; /* qubes-thin */
-    unsigned long long vgMetadataFree; /* qubes-thin: bytes left in LVM's own metadata area */
     void *runtime;
     GDestroyNotify runtimeFree;
 };

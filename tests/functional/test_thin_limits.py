@@ -167,6 +167,19 @@ def test_upload_that_fills_the_pool(own):
     assert pool.holds("a", "two")
 
 
+def fill_area(pool, rest):
+    """Leave so many bytes of the group's metadata area: tags take the others."""
+    (free,) = pool.group.about("vg_mda_free")
+    number = 0
+    while free > rest:
+        words = []
+        for _ in range(max(1, (free - rest) // 2000)):
+            words += ["--addtag", f"t{number}-" + "x" * 900]
+            number += 1
+        lvm("lvchange", "-q", "-q", *words, pool.group.name + "/b")
+        (free,) = pool.group.about("vg_mda_free")
+
+
 @pytest.mark.slow
 def test_group_metadata_nearly_full(own):
     """Section 6: little free metadata area in the VG: refused early."""
@@ -174,15 +187,8 @@ def test_group_metadata_nearly_full(own):
     some(pool)
     place = pool.files.place("b")
     # The area holds the old text and the new one.
-    size, free = pool.group.about("vg_mda_size", "vg_mda_free")
-    number = 0
-    while free > size // 2 // 50:
-        words = []
-        for _ in range(max(1, free // 2000)):
-            words += ["--addtag", f"t{number}-" + "x" * 900]
-            number += 1
-        lvm("lvchange", "-q", "-q", *words, pool.group.name + "/b")
-        (free,) = pool.group.about("vg_mda_free")
+    (size,) = pool.group.about("vg_mda_size")
+    fill_area(pool, size // 2 // 50)
     pool.refresh()
     all_refused(pool, "metadata")
     pool.files.change(place, *sum((["--deltag", t] for t in
@@ -190,6 +196,22 @@ def test_group_metadata_nearly_full(own):
                                    if t.startswith("t")), []))
     pool.start("a")
     assert pool.holds("a@live", "two")
+
+
+@pytest.mark.slow
+def test_reserve_of_group_metadata_is_kept_between_refreshes(own):
+    """Section 6: refused early, and what is left is for commits."""
+    pool = own(metadata=512 * 1024)
+    some(pool)
+    fill_area(pool, 34 * 1024)
+    pool.refresh()
+    with refused(*NO_ROOM, match="metadata area .* is nearly full"):
+        for number in range(12):
+            pool.clone("a", f"n{number}")
+    (free,) = pool.group.about("vg_mda_free")
+    assert free > 24 * 1024
+    pool.commit("r")
+    assert pool.holds("r", "two")
 
 
 # What is broken

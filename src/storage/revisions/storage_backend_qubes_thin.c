@@ -193,7 +193,6 @@ virStorageBackendQubesThinRefresh(virStoragePoolObj *obj)
     pool->pvs = g_strdupv(ctx->pvs);
     pool->vgPartial = ctx->vgPartial;
     pool->vgExtentSize = scan->report->extentSize;
-    pool->vgMetadataFree = scan->report->metadataFree;
     def->capacity = scan->report->poolSize;
 
     virStorageRevPoolReplace(obj, scan->families);

@@ -42,7 +42,6 @@ virStorageRevContextNew(virStoragePoolDef *def)
     ctx->vgPartial = pool->vgPartial;
     ctx->headsActive = pool->activation == VIR_STORAGE_REV_ACTIVATION_ALL;
     ctx->vgExtentSize = pool->vgExtentSize;
-    ctx->vgMetadataFree = pool->vgMetadataFree;
     return ctx;
 }
 

@@ -32,7 +32,6 @@ struct _virStorageRevContext {
     bool vgPartial;            /* a disk of the volume group was missing when LVM last looked for it */
     bool headsActive;          /* not only live copies are to be active */
     unsigned long long vgExtentSize;
-    unsigned long long vgMetadataFree;
 };
 
 virStorageRevContext *

@@ -19,6 +19,7 @@
 
 #include "configmake.h"
 #include "storage_thin_message.h"
+#include "storage_thin_room.h"
 #include "storage_thin_tag.h"
 #include "virerror.h"
 #include "virfile.h"
@@ -358,6 +359,7 @@ virStorageThinReportRead(virStorageRevContext *ctx)
     g_strfreev(ctx->pvs);
     ctx->pvs = g_strdupv(report->pvs);
     ctx->vgPartial = !report->pvs;
+    virStorageThinRoomSetArea(ctx->vg, report->metadataFree);
     return g_steal_pointer(&report);
 }
 

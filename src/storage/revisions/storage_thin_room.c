@@ -15,6 +15,7 @@
 #include "storage_thin_message.h"
 #include "virerror.h"
 #include "virfile.h"
+#include "virthread.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
@@ -24,6 +25,13 @@
 /* An LV takes about 0.5 KiB of LVM's metadata, of which two generations lie side by side. What is left above this serves
  * commits and clean-up. */
 #define VG_METADATA_RESERVE (32 * 1024)
+
+/* More than one with the longest name and tags takes. */
+#define LV_METADATA 2048
+
+/* Bytes left in the metadata areas of the volume groups, by name: what LVM has told last, less what was made since. */
+static virMutex mutex = VIR_MUTEX_INITIALIZER;
+static GHashTable *areas;
 
 
 static bool
@@ -91,6 +99,40 @@ virStorageThinAskStatus(const virStorageRevContext *ctx,
 }
 
 
+/* To be told whenever LVM has told how much is left in the metadata area of a volume group. */
+void
+virStorageThinRoomSetArea(const char *vg,
+                          unsigned long long metadataFree)
+{
+    unsigned long long *left = g_new0(unsigned long long, 1);
+
+    *left = metadataFree;
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        if (!areas)
+            areas = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        g_hash_table_insert(areas, g_strdup(vg), left);
+    }
+}
+
+
+/* Counts one LV more. Returns how much is left in the metadata area at least, which is 0 where nothing is known. */
+static unsigned long long
+virStorageThinTakeOfArea(const char *vg)
+{
+    unsigned long long ret = 0;
+
+    VIR_WITH_MUTEX_LOCK_GUARD(&mutex) {
+        unsigned long long *left = areas ? g_hash_table_lookup(areas, vg) : NULL;
+
+        if (left) {
+            *left -= MIN(*left, LV_METADATA);
+            ret = *left;
+        }
+    }
+    return ret;
+}
+
+
 /**
  * virStorageThinFindProblem:
  * @ctx: pool
@@ -103,6 +145,7 @@ virStorageThinFindProblem(virStorageRevContext *ctx,
                           const char **problem)
 {
     virStorageThinPoolStatus status;
+    unsigned long long left;
     int active;
 
     *problem = NULL;
@@ -111,15 +154,15 @@ virStorageThinFindProblem(virStorageRevContext *ctx,
     if (!active) /* LVM looks at it when it activates it */
         return 0;
 
-    /* what is known may be old, and LVs gone since */
-    if (ctx->vgMetadataFree < VG_METADATA_RESERVE) {
+    /* LVs may be gone since, and most take less than what was counted */
+    if ((left = virStorageThinTakeOfArea(ctx->vg)) < VG_METADATA_RESERVE) {
         g_autoptr(virStorageThinReport) report = virStorageThinReportRead(ctx);
 
         if (!report)
             return -1;
-        ctx->vgMetadataFree = report->metadataFree;
+        left = report->metadataFree;
     }
-    *problem = virStorageThinRoomProblem(&status, ctx->vgMetadataFree);
+    *problem = virStorageThinRoomProblem(&status, left);
     return 0;
 }
 

@@ -18,6 +18,10 @@ const char *
 virStorageThinRoomProblem(const virStorageThinPoolStatus *status,
                           unsigned long long vgMetadataFree);
 
+void
+virStorageThinRoomSetArea(const char *vg,
+                          unsigned long long metadataFree);
+
 int
 virStorageThinFindProblem(virStorageRevContext *ctx,
                           const char **problem);
