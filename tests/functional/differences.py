@@ -39,6 +39,9 @@ REFLINK_ONLY = {
             test_transient_disk_leaves_nothing""",
         "test_create.py": """test_qcow2_volume test_qcow2_over_raw_is_an_overlay
             test_prealloc_metadata_for_qcow2""",
+        "test_documents.py": """test_backing_store_of_an_overlay_is_kept
+            test_cluster_size_of_qcow2
+            test_allocation_of_a_qcow2_volume_with_a_new_size_is_refused""",
         "test_inuse.py": "test_used_qcow2_head_refuses",
         "test_pool.py": "test_capabilities_name_the_formats",
         "test_resize.py": """test_qcow2_grows_inside
@@ -236,6 +239,10 @@ ONCE = {
             test_fresh_volume_has_generation_and_no_revision
             test_unknown_format_is_refused
             test_create_while_live_orphan_is_there_is_refused""",
+        "test_documents.py": """
+            test_encryption_of_what_is_not_encrypted_is_refused
+            test_no_cow_is_refused test_backing_store_of_a_raw_copy_is_refused
+            test_preallocated_metadata_of_a_copy_is_refused""",
         "test_delete.py": """
             test_pinned_revisions_refuse
             test_source_of_a_snapshot_volume_refuses test_deleted_twice

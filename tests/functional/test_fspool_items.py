@@ -86,6 +86,15 @@ def test_other_format_is_refused(fspool, fmt):
     assert fspool.names() == []
 
 
+@pytest.mark.needs("once")
+def test_preallocated_metadata_is_refused(fspool):
+    """A directory has none, as a raw image has none."""
+    with fspool.refuses(libvirt.VIR_ERR_CONFIG_UNSUPPORTED):
+        fspool.create(
+            "a", flags=libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA)
+    assert fspool.names() == []
+
+
 def test_fresh_item_has_no_past(fspool):
     """Section 4: state of a new volume."""
     fspool.create("a")

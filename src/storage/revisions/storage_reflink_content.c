@@ -192,6 +192,10 @@ virStorageReflinkQcow2Create(int fd,
     virCommandAddArg(cmd, "-o");
     virCommandAddArgFormat(cmd, "compat=%s%s", def->target.compat ? def->target.compat : "1.1",
                            flags & VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA ? ",preallocation=metadata" : "");
+    if (def->target.clusterSize) {
+        virCommandAddArg(cmd, "-o");
+        virCommandAddArgFormat(cmd, "cluster_size=%llu", def->target.clusterSize);
+    }
     if (def->target.backingStore)
         virCommandAddArgList(cmd, "-b", def->target.backingStore->path,
                              "-F", virStorageReflinkBackingFormat(def), NULL);

@@ -555,7 +555,7 @@ virStorageReflinkResize(virStorageRevContext *ctx,
     state = kind == VIR_STORAGE_REV_HEAD ? family->head : family->live;
     if ((fd = virStorageReflinkOpenToResize(ctx, &dir, state, capacity, flags, family->volume)) < 0)
         return -1;
-    if (flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE && state->meta.format == VIR_STORAGE_FILE_RAW)
+    if (flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE)
         allocate = capacity;
 
     if (kind == VIR_STORAGE_REV_HEAD && ctx->cloneRequired &&

@@ -165,21 +165,82 @@ virStorageRevCheckLifecycle(virStorageRevOperation *op,
 }
 
 
-/* Content keeps its format: images are never converted. */
+/* Can a volume be made as @def and @flags ask for? One with the content of another, which is not @blank, has the metadata
+ * of that. */
 int
-virStorageRevCheckFormat(virStorageVolDef *def,
-                         int format,
-                         const char *source)
+virStorageRevCheckOptions(virStorageVolDef *def,
+                          bool blank,
+                          unsigned int flags)
+{
+    if (def->target.nocow) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' needs copy-on-write, without which it could not be cloned: leave <nocow/> out"),
+                       def->name);
+        return -1;
+    }
+    if (flags & VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA &&
+        !(blank && def->target.format == VIR_STORAGE_FILE_QCOW2)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("metadata of volume '%1$s' cannot be preallocated: only a new qcow2 image has any"), def->name);
+        return -1;
+    }
+    return 0;
+}
+
+
+/* Returns what a volume lies on, as its document says it, or NULL. */
+static const char *
+virStorageRevBackingPath(virStorageVolDef *def)
 {
     virStorageRevVol *vol = virStorageRevVolGet(def);
+    const virStorageRevChainMember *first;
 
-    if (!vol || !vol->hasFormat || def->target.format == format)
-        return 0;
+    if (def->target.backingStore)
+        return def->target.backingStore->path;
+    if (!vol || !vol->chain || vol->chain->members->len == 0)
+        return NULL;
 
-    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                   _("volume '%1$s' cannot get another format than '%2$s', which '%3$s' has"),
-                   def->name, virStorageFileFormatTypeToString(format), source);
-    return -1;
+    first = g_ptr_array_index(vol->chain->members, 0);
+    return first->path;
+}
+
+
+/* Content is taken as it is from volume @name of @obj, whose recorded format is @format: images are neither converted nor
+ * encrypted. What a document that was dumped says of its volume is so, and can be fed back. */
+int
+virStorageRevCheckContent(virStorageVolDef *def,
+                          virStoragePoolObj *obj,
+                          const char *name,
+                          int format)
+{
+    virStorageVolDef *source = virStorageVolDefFindByName(obj, name);
+    virStorageRevVol *vol = virStorageRevVolGet(def);
+    const char *backing = virStorageRevBackingPath(def);
+
+    if (!source) {
+        virReportError(VIR_ERR_NO_STORAGE_VOL, _("no storage vol with matching name '%1$s'"), name);
+        return -1;
+    }
+    if (vol && vol->hasFormat && def->target.format != format) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' cannot get another format than '%2$s', which '%3$s' has"),
+                       def->name, virStorageFileFormatTypeToString(format), source->name);
+        return -1;
+    }
+    if (def->target.encryption && !source->target.encryption) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' cannot be encrypted: it is to have the content of '%2$s', which is not"),
+                       def->name, source->name);
+        return -1;
+    }
+    if (backing && STRNEQ(backing, source->target.path) &&
+        STRNEQ_NULLABLE(backing, virStorageRevBackingPath(source))) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("volume '%1$s' cannot lie on '%2$s': it is to have the content of '%3$s', which does not"),
+                       def->name, backing, source->name);
+        return -1;
+    }
+    return 0;
 }
 
 

@@ -41,9 +41,15 @@ virStorageRevCheckLifecycle(virStorageRevOperation *op,
                             const virStorageRevVol *vol);
 
 int
-virStorageRevCheckFormat(virStorageVolDef *def,
-                         int format,
-                         const char *source);
+virStorageRevCheckOptions(virStorageVolDef *def,
+                          bool blank,
+                          unsigned int flags);
+
+int
+virStorageRevCheckContent(virStorageVolDef *def,
+                          virStoragePoolObj *obj,
+                          const char *name,
+                          int format);
 
 int
 virStorageRevCheckSupersede(virStorageRevOperation *op);

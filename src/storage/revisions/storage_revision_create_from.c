@@ -468,7 +468,7 @@ virStorageRevRunClone(virStorageRevOperation *op,
 
     if (!source.state || virStorageRevCheckNew(op) < 0 ||
         virStorageRevCheckLifecycle(op, virStorageRevVolGet(request->def)) < 0 ||
-        virStorageRevCheckFormat(request->def, source.state->meta.format, source.name) < 0)
+        virStorageRevCheckContent(request->def, op->obj, source.name, source.state->meta.format) < 0)
         return -1;
 
     source.format = source.state->meta.format;
@@ -500,7 +500,7 @@ virStorageRevRunCopy(virStorageRevOperation *op,
     int ret;
 
     if (!sourceDef || virStorageRevForeignFind(&foreign, op, request) < 0 ||
-        virStorageRevCheckFormat(request->def, source.format, source.name) < 0)
+        virStorageRevCheckContent(request->def, op->sourceObj, source.name, source.format) < 0)
         return -1;
     if (!(building = virStorageRevShowBuilding(op, request, &source)))
         return -1;
@@ -540,7 +540,8 @@ virStorageRevRunStage(virStorageRevOperation *op,
 
     if (!op->source) /* one of its own revisions */
         source.family = op->family;
-    if (!(source.state = virStorageRevCheckSource(source.family, &request->source)))
+    if (!(source.state = virStorageRevCheckSource(source.family, &request->source)) ||
+        virStorageRevCheckContent(request->def, op->obj, source.name, source.state->meta.format) < 0)
         return -1;
 
     virStorageRevOperationUnlock(op);
@@ -686,7 +687,8 @@ virStorageRevVolCreateXMLFrom(virStorageVolPtr source,
                   VIR_STORAGE_VOL_CREATE_REFLINK |
                   VIR_STORAGE_VOL_CREATE_VALIDATE, true);
 
-    if (virStorageRevCreateFrom(source->conn, obj, sourceObj, source->name, def) == 0)
+    if (virStorageRevCheckOptions(def, false, flags) == 0 &&
+        virStorageRevCreateFrom(source->conn, obj, sourceObj, source->name, def) == 0)
         *vol = virStorageRevVolLookup(source->conn, obj, def->name);
     return true;
 }

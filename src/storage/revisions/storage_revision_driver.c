@@ -123,7 +123,7 @@ virStorageRevCreateRun(virStorageRevOperation *op,
         if (!(source.state = virStorageRevCheckSource(op->source, &template->name)))
             return -1;
         source.name = name = virStorageRevStateName(op->source, source.state);
-        if (virStorageRevCheckFormat(def, source.state->meta.format, name) < 0)
+        if (virStorageRevCheckContent(def, op->obj, name, source.state->meta.format) < 0)
             return -1;
     }
 
@@ -190,6 +190,7 @@ virStorageRevCreate(virStoragePoolObj *obj,
         return -1;
 
     if (virStorageRevCreateTemplate(obj, def, &template) == 0 &&
+        virStorageRevCheckOptions(def, !template.found, flags) == 0 &&
         virStorageRevOperationBegin(&op, obj, name.volume, template.name.volume,
                                     template.found && virStorageRevPoolCopies(obj)) == 0)
         ret = virStorageRevCreateRun(&op, &template, def, flags);
@@ -410,6 +411,12 @@ virStorageRevResizeRun(virStorageRevOperation *op,
     if (target == state->capacity && !(flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE))
         return virStorageRevOperationEnd(op, 0);
 
+    if (flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE && state->meta.format == VIR_STORAGE_FILE_QCOW2) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("no space can be allocated for volume '%1$s': that is possible for raw images only"),
+                       name->volume);
+        return -1;
+    }
     if (flags & VIR_STORAGE_VOL_RESIZE_ALLOCATE &&
         target > state->allocation &&
         target - state->allocation > virStoragePoolObjGetDef(op->obj)->available) {
