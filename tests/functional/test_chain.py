@@ -11,7 +11,7 @@ import pytest
 
 from filesystems import run
 from fspoolpool import stock_pool
-from pools import MIB, pattern, refused, volume_xml
+from pools import MIB, pattern, refused, snapshot_of, volume_xml
 from streams import upload
 
 VOL_VALIDATE = libvirt.VIR_STORAGE_VOL_CREATE_VALIDATE
@@ -267,6 +267,126 @@ def test_relative_name(pool, workspace):
     paths = [os.path.normpath(path) for path, _ in told(pool, "top")]
     assert paths == [below + "/sub/mid", below + "/base"]
     run("rm", "-r", below)
+
+
+def relative_overlay(pool, name, size=SIZE):
+    """A volume on a file of its folder, which the header names without it."""
+    base = f"{os.path.dirname(pool.files.head(name))}/base.raw"
+    pool.create(name, SIZE, fmt="qcow2", keep=0)
+    with open(base, "wb") as file:
+        file.write(pattern("base", size))
+    data = image(f"{pool.path}.new", "base.raw")
+    with open(data, "rb") as file:
+        upload(pool, name, file.read())
+    os.unlink(data)
+    return base
+
+
+def content(pool, name):
+    """What a machine would read."""
+    path = pool.path + ".flat"
+    run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", pool.device(name),
+        path)
+    with open(path, "rb") as file:
+        data = file.read()
+    os.unlink(path)
+    return data
+
+
+@pytest.mark.parametrize("name", ["b", "d/b", "d/e/b"])
+def test_copy_in_another_folder_lies_on_the_same_file(pool, name):
+    """Section 3: an independent clone of what there is."""
+    base = relative_overlay(pool, "d/a")
+    pool.clone("d/a", name)
+    assert told(pool, name) == [(base, "raw")]
+    assert content(pool, name) == pattern("base", SIZE)
+
+
+def test_live_copy_in_another_folder_lies_on_the_same_file(pool):
+    """The same of the copy that a snapshot volume starts with."""
+    base = relative_overlay(pool, "d/a")
+    pool.create("b", None, lifecycle=snapshot_of("d/a"))
+    pool.start("b")
+    assert told(pool, "b@live") == [(base, "raw")]
+
+
+def test_copy_from_another_pool_lies_on_the_same_file(pool, stock):
+    """No volume of this pool that happens to have that name."""
+    folder = os.path.dirname(stock.createXML(
+        volume_xml("base", SIZE), 0).path())
+    image(folder + "/top", "base")
+    stock.refresh(0)
+    pool.create_from(stock.storageVolLookupByName("top"), "top")
+    assert told(pool, "top") == [(folder + "/base", "raw")]
+    pool.create("a", SIZE, fmt="qcow2")
+    pool.stage(stock.storageVolLookupByName("top"), "a")
+    assert told(pool, "a@live") == [(folder + "/base", "raw")]
+
+
+def test_relative_overlay_grows(pool):
+    """The name stays as it is; nothing comes to light that was cut off."""
+    base = relative_overlay(pool, "d/a", 2 * SIZE)
+    pool.vol("d/a").resize(2 * SIZE, 0)
+    assert pool.size("d/a") == 2 * SIZE
+    assert told(pool, "d/a") == [(base, "raw")]
+    assert content(pool, "d/a") == pattern("base", SIZE) + bytes(SIZE)
+    assert b"base.raw" in pool.read("d/a")[:65536]
+    assert base.encode() not in pool.read("d/a")[:65536]
+
+
+def test_larger_clone_of_a_relative_overlay(pool):
+    """In its own folder, where the name stays as well, and in another."""
+    base = relative_overlay(pool, "d/a", 2 * SIZE)
+    for name in ("d/b", "c"):
+        pool.create_from("d/a", name, xml=volume_xml(name, 2 * SIZE,
+                                                     fmt="qcow2"))
+        assert told(pool, name) == [(base, "raw")]
+        assert content(pool, name) == pattern("base", SIZE) + bytes(SIZE)
+
+
+@pytest.mark.parametrize("name", ["a", "d/a"])
+def test_relative_backing_store_is_in_the_pools_folder(pool, name):
+    """As in libvirt's own pools; recorded as any other."""
+    pool.create("base", SIZE)
+    pool.create(name, SIZE, fmt="qcow2", extra=lies_on("base.img"))
+    assert told(pool, name) == [(pool.device("base"), "raw")]
+
+
+def test_relative_backing_store_of_the_same_format_is_a_clone(pool):
+    """Section 3: an instant clone of a volume of the pool."""
+    pool.create("base", SIZE, content="base")
+    pool.create("a", None, fmt="raw", extra=lies_on("base.img"))
+    assert pool.holds("a", "base")
+
+
+@pytest.mark.parametrize("path", ["/nowhere/base.img", "nowhere.img"])
+def test_missing_backing_store_is_named(pool, path):
+    """No process, no number of an open file."""
+    with pool.refuses(match="'a'.*nowhere.*No such file") as info:
+        pool.create("a", SIZE, fmt="qcow2", extra=lies_on(path))
+    assert "/proc/" not in str(info.value)
+
+
+def test_backing_store_of_another_format_is_refused(pool, workspace):
+    """With what qemu-img says of it."""
+    other = workspace.path + "/no-qcow2"
+    with open(other, "wb") as file:
+        file.truncate(SIZE)
+    with pool.refuses(match="'a': Image is not in qcow2 format"):
+        pool.create("a", SIZE, fmt="qcow2", extra=lies_on(other, "qcow2"))
+    os.unlink(other)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_new_size_without_the_backing_file_is_refused(pool, relative):
+    """What it lies on tells what is to be hidden."""
+    base = relative_overlay(pool, "a")
+    if not relative:
+        overlay(pool, "b", base)
+    os.unlink(base)
+    name = "a" if relative else "b"
+    with pool.refuses(match=f"'{name}'.*'{base}'.*No such file"):
+        pool.vol(name).resize(2 * SIZE, 0)
 
 
 def test_json_name(pool, workspace):

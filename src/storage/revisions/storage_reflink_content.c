@@ -15,21 +15,17 @@
 
 #include "storage_reflink_content.h"
 
+#include "storage_reflink_qcow2.h"
 #include "storage_revision_copy.h"
 #include "viralloc.h"
 #include "virbitmap.h"
-#include "vircommand.h"
 #include "virerror.h"
 #include "virfile.h"
 #include "virlog.h"
-#include "storage_source.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
 VIR_LOG_INIT("storage.storage_reflink_content");
-
-/* The part of a qcow2 image that names its size and its backing file. */
-#define QCOW2_HEADER_MAX (64 * 1024)
 
 
 /* Returns 0, or -1 with errno. */
@@ -95,33 +91,6 @@ virStorageReflinkFill(virStorageRevContext *ctx,
 }
 
 
-/* Reads size and backing file from a qcow2 header: the format is recorded, never guessed, and a guest cannot write
- * there. A broken header makes the volume unusable, but fails no refresh. */
-static void
-virStorageReflinkQcow2Read(int fd,
-                           virStorageRevState *state)
-{
-    g_autofree char *header = g_malloc0(QCOW2_HEADER_MAX);
-    g_autoptr(virStorageSource) source = NULL;
-    ssize_t len = pread(fd, header, QCOW2_HEADER_MAX, 0);
-
-    if (len <= 0 ||
-        !(source = virStorageSourceGetMetadataFromBuf(state->file, header, len, VIR_STORAGE_FILE_QCOW2))) {
-        VIR_WARN("cannot read the qcow2 header of '%s'", state->file);
-        virResetLastError();
-        return;
-    }
-
-    if (source->capacity)
-        state->capacity = source->capacity;
-    VIR_FREE(state->backing);
-    if (source->backingStoreRaw) {
-        state->backing = g_steal_pointer(&source->backingStoreRaw);
-        state->backingFormat = source->backingStoreRawFormat > 0 ? source->backingStoreRawFormat : VIR_STORAGE_FILE_RAW;
-    }
-}
-
-
 /**
  * virStorageReflinkStateRead:
  * @fd: image, or whatever was found in its place
@@ -155,86 +124,22 @@ virStorageReflinkStateRead(int fd,
     state->capacity = sb.st_size;
     state->allocation = allocationIsCapacity ? sb.st_size : sb.st_blocks * 512ULL;
 
-    if (state->meta.format == VIR_STORAGE_FILE_QCOW2)
-        virStorageReflinkQcow2Read(fd, state);
+    if (state->meta.format == VIR_STORAGE_FILE_QCOW2 && virStorageReflinkQcow2Read(fd, state) < 0)
+        VIR_WARN("cannot read the qcow2 header of '%s'", state->file); /* no reason to fail a refresh */
     return 0;
 }
 
 
-/* The format of a backing file that is not said is raw: it is never guessed. */
-static const char *
-virStorageReflinkBackingFormat(virStorageVolDef *def)
-{
-    int format = def->target.backingStore->format;
-
-    return virStorageFileFormatTypeToString(format > 0 ? format : VIR_STORAGE_FILE_RAW);
-}
-
-
-/*
- * Example of the command that this runs, on a file that is open already:
- *
- *   $ qemu-img create -q -f qcow2 -o compat=1.1 -b /var/lib/base/base.img -F raw /proc/self/fd/27 10737418240
- */
 int
-virStorageReflinkQcow2Create(int fd,
-                             virStorageVolDef *def,
-                             unsigned int flags)
+virStorageReflinkSetSize(int fd,
+                         unsigned long long size,
+                         const char *name)
 {
-    g_autoptr(virCommand) cmd = virCommandNewArgList("qemu-img", "create", "-q", "-f", "qcow2", NULL);
+    if (ftruncate(fd, size) == 0)
+        return 0;
 
-    if (def->target.encryption || def->target.features) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("volume '%1$s' cannot be encrypted or have qcow2 features in this pool"), def->name);
-        return -1;
-    }
-
-    virCommandAddArg(cmd, "-o");
-    virCommandAddArgFormat(cmd, "compat=%s%s", def->target.compat ? def->target.compat : "1.1",
-                           flags & VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA ? ",preallocation=metadata" : "");
-    if (def->target.clusterSize) {
-        virCommandAddArg(cmd, "-o");
-        virCommandAddArgFormat(cmd, "cluster_size=%llu", def->target.clusterSize);
-    }
-    if (def->target.backingStore)
-        virCommandAddArgList(cmd, "-b", def->target.backingStore->path,
-                             "-F", virStorageReflinkBackingFormat(def), NULL);
-    virCommandAddArgFormat(cmd, "/proc/self/fd/%d", fd);
-    if (def->target.capacity || !def->target.backingStore)
-        virCommandAddArgFormat(cmd, "%llu", def->target.capacity);
-
-    virCommandAddEnvPair(cmd, "LC_ALL", "C");
-    virCommandPassFD(cmd, fd, 0);
-    return virCommandRun(cmd, NULL);
-}
-
-
-/*
- * Example, for a qcow2 image:
- *
- *   $ qemu-img resize -q -f qcow2 --shrink /proc/self/fd/27 10737418240
- */
-int
-virStorageReflinkSetCapacity(int fd,
-                             int format,
-                             unsigned long long capacity,
-                             const char *name)
-{
-    g_autoptr(virCommand) cmd = NULL;
-
-    if (format == VIR_STORAGE_FILE_RAW) {
-        if (ftruncate(fd, capacity) == 0)
-            return 0;
-        virReportSystemError(errno, _("cannot resize volume '%1$s'"), name);
-        return -1;
-    }
-
-    cmd = virCommandNewArgList("qemu-img", "resize", "-q", "-f", "qcow2", "--shrink", NULL);
-    virCommandAddArgFormat(cmd, "/proc/self/fd/%d", fd);
-    virCommandAddArgFormat(cmd, "%llu", capacity);
-    virCommandAddEnvPair(cmd, "LC_ALL", "C");
-    virCommandPassFD(cmd, fd, 0);
-    return virCommandRun(cmd, NULL);
+    virReportSystemError(errno, _("cannot resize volume '%1$s'"), name);
+    return -1;
 }
 
 

@@ -23,15 +23,9 @@ virStorageReflinkStateRead(int fd,
                            bool allocationIsCapacity);
 
 int
-virStorageReflinkQcow2Create(int fd,
-                             virStorageVolDef *def,
-                             unsigned int flags);
-
-int
-virStorageReflinkSetCapacity(int fd,
-                             int format,
-                             unsigned long long capacity,
-                             const char *name);
+virStorageReflinkSetSize(int fd,
+                         unsigned long long size,
+                         const char *name);
 
 int
 virStorageReflinkAllocate(int fd,

@@ -166,7 +166,7 @@ virStorageReflinkStartOther(virStorageRevContext *ctx,
         return -1;
 
     if (source) {
-        if (virStorageReflinkSourceFill(ctx, source, image.fd) < 0)
+        if (virStorageReflinkSourceFill(ctx, source, family->volume, image.fd) < 0)
             return -1;
     } else {
         if (virStorageReflinkReadState(ctx, family->head, head, family->volume) < 0)

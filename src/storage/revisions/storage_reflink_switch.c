@@ -15,6 +15,7 @@
 
 #include "storage_reflink_content.h"
 #include "storage_reflink_extents.h"
+#include "storage_reflink_qcow2.h"
 #include "storage_reflink_use.h"
 #include "storage_revision_checks.h"
 #include "storage_revision_facts.h"
@@ -342,7 +343,7 @@ virStorageReflinkWipe(virStorageRevContext *ctx,
     if (content.format == VIR_STORAGE_FILE_QCOW2) {
         if (virStorageReflinkQcow2Create(image.fd, blank, 0) < 0)
             return -1;
-    } else if (virStorageReflinkSetCapacity(image.fd, content.format, blank->target.capacity, family->volume) < 0) {
+    } else if (virStorageReflinkSetSize(image.fd, blank->target.capacity, family->volume) < 0) {
         return -1;
     }
     return virStorageReflinkSwitchStaged(&sw, &image, head, &content, false);

@@ -14,6 +14,7 @@
 #include "storage_reflink_volume.h"
 
 #include "storage_reflink_content.h"
+#include "storage_reflink_qcow2.h"
 #include "storage_reflink_use.h"
 #include "storage_revision_facts.h"
 #include "virerror.h"
@@ -156,6 +157,31 @@ virStorageReflinkFinishNew(virStorageRevContext *ctx,
 }
 
 
+/* Returns the path of what has that name below the pool's directory. */
+static char *
+virStorageReflinkPathOf(virStorageRevContext *ctx,
+                        const char *name)
+{
+    return g_strdup_printf("%s/%s", ctx->poolPath, name);
+}
+
+
+/* Gives an image, open as @fd and read into @state, another capacity. */
+static int
+virStorageReflinkSetCapacity(virStorageRevContext *ctx,
+                             const virStorageRevState *state,
+                             int fd,
+                             unsigned long long capacity,
+                             const char *name)
+{
+    g_autofree char *path = virStorageReflinkPathOf(ctx, state->file);
+
+    if (state->meta.format == VIR_STORAGE_FILE_RAW)
+        return virStorageReflinkSetSize(fd, capacity, name);
+    return virStorageReflinkQcow2Resize(fd, state, path, capacity, name);
+}
+
+
 int
 virStorageReflinkFillBlank(int fd,
                            virStorageVolDef *def,
@@ -169,7 +195,7 @@ virStorageReflinkFillBlank(int fd,
                        _("volume '%1$s' can have the formats raw and qcow2, unencrypted"), def->name);
         return -1;
     }
-    return virStorageReflinkSetCapacity(fd, VIR_STORAGE_FILE_RAW, def->target.capacity, def->name);
+    return virStorageReflinkSetSize(fd, def->target.capacity, def->name);
 }
 
 
@@ -242,18 +268,29 @@ virStorageReflinkSourceOpen(virStorageRevContext *ctx,
 }
 
 
-/* Another pool's volume is a copy by whatever means are quickest: within one file system that is a clone. */
+/* Another pool's volume is a copy by whatever means are quickest: within one file system that is a clone. An image of
+ * @volume may lie in another folder than its source. */
 int
 virStorageReflinkSourceFill(virStorageRevContext *ctx,
                             const virStorageRevSource *source,
+                            const char *volume,
                             int fd)
 {
     VIR_STORAGE_REV_AUTOUNLOCK from = virStorageReflinkSourceOpen(ctx, source);
     virStorageRevContext anyMeans = *ctx;
+    g_autofree char *fromPath = NULL;
+    g_autofree char *toPath = NULL;
 
     if (!source->family)
         anyMeans.cloneRequired = false;
-    return from < 0 ? -1 : virStorageReflinkFill(&anyMeans, from, fd, source->name);
+    if (from < 0 || virStorageReflinkFill(&anyMeans, from, fd, source->name) < 0)
+        return -1;
+    if ((source->family ? source->state->meta.format : source->format) != VIR_STORAGE_FILE_QCOW2)
+        return 0;
+
+    fromPath = source->family ? virStorageReflinkPathOf(ctx, source->state->file) : g_strdup(source->path);
+    toPath = virStorageReflinkPathOf(ctx, volume);
+    return virStorageReflinkQcow2KeepBacking(fd, fromPath, toPath, volume);
 }
 
 
@@ -274,14 +311,14 @@ virStorageReflinkClone(virStorageRevContext *ctx,
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, true) < 0 ||
         virStorageReflinkImageCreate(&image, &dir, !source->family, family->volume) < 0 ||
-        virStorageReflinkSourceFill(ctx, source, image.fd) < 0 ||
+        virStorageReflinkSourceFill(ctx, source, family->volume, image.fd) < 0 ||
         virStorageRevMetaWriteFile(image.fd, &meta, def->name) < 0 ||
         virStorageReflinkReadState(ctx, head, image.fd, def->name) < 0)
         return -1;
 
     /* larger than the source is now, not than it was when the pool was refreshed */
     if (def->target.capacity > head->capacity &&
-        virStorageReflinkSetCapacity(image.fd, meta.format, def->target.capacity, def->name) < 0)
+        virStorageReflinkSetCapacity(ctx, head, image.fd, def->target.capacity, def->name) < 0)
         return -1;
 
     if (virStorageRevPermsSet(image.fd, def->target.perms, def->name) < 0)
@@ -435,7 +472,7 @@ virStorageReflinkResizeCopy(virStorageRevContext *ctx,
     if (virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, family->volume) < 0 ||
         virStorageReflinkImageCreate(&image, dir, true, family->volume) < 0 ||
         virStorageReflinkFill(ctx, fd, image.fd, family->volume) < 0 ||
-        virStorageReflinkSetCapacity(image.fd, state->meta.format, capacity, family->volume) < 0 ||
+        virStorageReflinkSetCapacity(ctx, state, image.fd, capacity, family->volume) < 0 ||
         virStorageReflinkAllocate(image.fd, allocate, family->volume) < 0 ||
         virStorageRevPermsCopy(fd, image.fd, family->volume) < 0)
         return -1;
@@ -473,7 +510,7 @@ virStorageReflinkResizeInPlace(virStorageRevContext *ctx,
             return -1;
     }
     if (virStorageReflinkAllocate(fd, allocate, family->volume) < 0 ||
-        virStorageReflinkSetCapacity(fd, VIR_STORAGE_FILE_RAW, capacity, family->volume) < 0 ||
+        virStorageReflinkSetSize(fd, capacity, family->volume) < 0 ||
         virStorageRevSync(fd, family->volume) < 0)
         return -1;
 

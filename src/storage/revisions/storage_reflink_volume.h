@@ -153,6 +153,7 @@ virStorageReflinkFillBlank(int fd,
 int
 virStorageReflinkSourceFill(virStorageRevContext *ctx,
                             const virStorageRevSource *source,
+                            const char *volume,
                             int fd);
 
 int

@@ -169,6 +169,20 @@ virStorageRevChainReaderAdd(virStorageRevChainReader *reader,
 }
 
 
+/* Returns @backing, which the image at @path says that it lies on, such that it means the same anywhere. As to QEMU, what
+ * has neither a "/" in front nor a protocol is relative to the image's folder. */
+char *
+virStorageRevChainAbsolute(const char *path,
+                           const char *backing)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+
+    if (*backing == '/' || backing[strcspn(backing, ":/")] == ':')
+        return g_strdup(backing);
+    return g_strdup_printf("%s/%s", folder, backing);
+}
+
+
 /**
  * virStorageRevChainRead:
  * @path: image

@@ -10,6 +10,10 @@
 
 #include "storage_revision_chain_conf.h"
 
+char *
+virStorageRevChainAbsolute(const char *path,
+                           const char *backing);
+
 virStorageRevChain *
 virStorageRevChainRead(const char *path,
                        const char *backing,

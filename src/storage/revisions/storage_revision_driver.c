@@ -63,6 +63,23 @@ virStorageRevPoolIsOnVolume(virStoragePoolDef *pool)
 }
 
 
+/* A backing store is named relative to the pool's directory, as in libvirt's own pools, wherever below it the volume lies. */
+static void
+virStorageRevCreateResolveBacking(virStoragePoolObj *obj,
+                                  virStorageVolDef *def)
+{
+    g_autofree char *pool = g_strdup_printf("%s/.", virStoragePoolObjGetDef(obj)->target.path);
+    char *absolute;
+
+    if (!def->target.backingStore)
+        return;
+
+    absolute = virStorageRevChainAbsolute(pool, def->target.backingStore->path);
+    g_free(def->target.backingStore->path);
+    def->target.backingStore->path = absolute;
+}
+
+
 /* What a new volume without a create-from is made of. */
 typedef struct _virStorageRevTemplate virStorageRevTemplate;
 struct _virStorageRevTemplate {
@@ -186,6 +203,7 @@ virStorageRevCreate(virStoragePoolObj *obj,
     }
     if (virStorageRevCheckTargetName(virStoragePoolObjGetDef(obj), &name) < 0)
         return -1;
+    virStorageRevCreateResolveBacking(obj, def);
     if ((flags & VIR_STORAGE_VOL_CREATE_VALIDATE) && virStorageRevCreateCheckChain(obj, def) < 0)
         return -1;
 
