@@ -6,7 +6,7 @@ import os
 import libvirt
 import pytest
 
-from pools import EXIST, MISSING, refused, volume_xml
+from pools import EXIST, MISSING, pattern, refused, volume_xml
 
 BAD_NAME = (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_XML_ERROR,
             libvirt.VIR_ERR_XML_DETAIL, libvirt.VIR_ERR_OPERATION_INVALID,
@@ -187,6 +187,30 @@ def test_name_in_the_way_as_folder_is_refused(pool):
     pool.create("x")
     with pool.refuses():
         pool.create("x.img/y")
+
+
+@pytest.mark.parametrize("folder", [
+    "a.img", "a-dirty.img", "a-precache.img", "a-import.img", "a.img.stage",
+    "a.img.new", "a.img.pin-w", "d/a-dirty.img", "a-dirty.img/d"])
+def test_name_in_the_way_as_folder_of_a_later_file_is_refused(pool, folder):
+    """Section 2: the folder would be in the place of a file of "a"."""
+    with pool.refuses(*BAD_NAME, match="'.*/x'"):
+        pool.create(folder + "/x")
+    pool.create("b")
+    with pool.refuses(*BAD_NAME, match="'.*/x'"):
+        pool.clone("b", folder + "/x")
+
+
+def test_volume_in_such_a_folder_can_be_used(pool):
+    """What is there is read, copied and deleted."""
+    pool.files.put(pool.files.head("a-dirty.img/x"), pattern("one"))
+    pool.refresh()
+    pool.start("a-dirty.img/x")
+    pool.discard("a-dirty.img/x")
+    pool.clone("a-dirty.img/x", "b")
+    pool.delete("a-dirty.img/x")
+    assert pool.holds("b", "one") and pool.names() == ["b"]
+    assert not os.path.exists(pool.files.live("a"))
 
 
 def test_existing_name_is_refused(pool):

@@ -203,6 +203,27 @@ testCheckOtherVolumesFiles(void)
 }
 
 
+static void
+testCheckFolders(void)
+{
+    const char *names[] = { "a.img/x", "a-dirty.img/x", "a-precache.img/x", "a-import.img/x", "a.img.stage/x",
+                            "a.img.new/x", "a.img.pin-w/x", "d/a.img/x", "a.img/d/x" };
+    const char *others[] = { "a.imgs/x", "a-dirty/x", "a.img.stages/x", "img/x", "a.img.pin-/x", "d/a.img", ".img/x" };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_assert_cmpint(checkName(names[i], NULL), ==, -1);
+        unitExpectError(VIR_ERR_INVALID_ARG, "would be in the place of a file of volume 'a'");
+        g_assert_cmpint(checkName(names[i], "word"), ==, 0);
+        unitExpectNoError();
+    }
+    for (i = 0; i < G_N_ELEMENTS(others); i++) {
+        g_assert_cmpint(checkName(others[i], NULL), ==, 0);
+        unitExpectNoError();
+    }
+}
+
+
 int
 main(int argc,
      char **argv)
@@ -219,6 +240,7 @@ main(int argc,
     g_test_add_func("/check/length", testCheckLength);
     g_test_add_func("/check/length-of-pin", testCheckLengthOfPin);
     g_test_add_func("/check/other-volumes-files", testCheckOtherVolumesFiles);
+    g_test_add_func("/check/folders", testCheckFolders);
 
     return g_test_run();
 }

@@ -221,6 +221,28 @@ virStorageReflinkNameFormat(virStorageReflinkRole role,
 }
 
 
+/* Is no folder of a volume in the place of a file that another volume has, or will have? */
+static int
+virStorageReflinkNameCheckFolders(const char *volume)
+{
+    g_auto(GStrv) parts = g_strsplit(volume, "/", 0);
+    size_t i;
+
+    for (i = 0; parts[i] && parts[i + 1]; i++) {
+        g_auto(virStorageReflinkName) file = { 0 };
+
+        virStorageReflinkNameParse(parts[i], &file);
+        if (file.role == VIR_STORAGE_REFLINK_FOREIGN)
+            continue;
+        virReportError(VIR_ERR_INVALID_ARG,
+                       _("a volume cannot be called '%1$s': its folder '%2$s' would be in the place of a file of volume '%3$s'"),
+                       volume, parts[i], file.volume);
+        return -1;
+    }
+    return 0;
+}
+
+
 /**
  * virStorageReflinkNameCheck:
  * @name: what a new volume, live copy or revision is to be called; its parts are valid
@@ -251,5 +273,6 @@ virStorageReflinkNameCheck(const virStorageRevName *name)
                        name->volume);
         return -1;
     }
-    return 0;
+    /* what lies in such a folder already goes on being used */
+    return name->kind == VIR_STORAGE_REV_HEAD ? virStorageReflinkNameCheckFolders(name->volume) : 0;
 }
