@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -364,6 +365,26 @@ def test_upload_never_guesses_a_format(pool):
     pool.refresh()
     assert pool.dump("a").find("target/format").get("type") == "raw"
     assert pool.size("a") == 4 * MIB
+
+
+@pytest.mark.parametrize("data", [b"A" * MIB, b"QFI\xfb\0\0\0\x09", b""],
+                         ids=["text", "version", "empty"])
+def test_upload_of_no_qcow2_image_is_refused(pool, data):
+    """Section 5: an image has the format that is recorded."""
+    pool.create("q", 2 * MIB, fmt="qcow2")
+    with pool.refuses(INVALID, match="'q'.*qcow2"):
+        upload(pool, "q", data or bytes(65536))
+    assert pool.size("q") == 2 * MIB and pool.revisions("q") == []
+
+
+def test_size_of_what_is_no_qcow2_image(pool):
+    """Section 5: nothing is read from a header that is none."""
+    pool.create("q", 2 * MIB, fmt="qcow2")
+    pool.write("q", b"A" * 65536)
+    before = len(pool.daemon.log())
+    pool.refresh()
+    assert pool.size("q") == pool.files.size(pool.files.head("q"))
+    assert re.search(f"q.img.*{pool.name}", pool.daemon.log()[before:])
 
 
 # Downloads

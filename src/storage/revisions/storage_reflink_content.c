@@ -93,16 +93,16 @@ virStorageReflinkFill(virStorageRevContext *ctx,
 
 /**
  * virStorageReflinkStateRead:
+ * @ctx: pool
  * @fd: image, or whatever was found in its place
- * @state: a kind; filled, but for name and file
- * @allocationIsCapacity: whether the pool does not want real allocations
+ * @state: a kind and a file; filled
  *
  * Returns 0, or -1 with errno; EINVAL for what is not a regular file
  */
 int
-virStorageReflinkStateRead(int fd,
-                           virStorageRevState *state,
-                           bool allocationIsCapacity)
+virStorageReflinkStateRead(const virStorageRevContext *ctx,
+                           int fd,
+                           virStorageRevState *state)
 {
     struct stat sb;
 
@@ -122,10 +122,10 @@ virStorageReflinkStateRead(int fd,
 
     virStorageRevStateFromStat(fd, &sb, state);
     state->capacity = sb.st_size;
-    state->allocation = allocationIsCapacity ? sb.st_size : sb.st_blocks * 512ULL;
+    state->allocation = ctx->allocationIsCapacity ? sb.st_size : sb.st_blocks * 512ULL;
 
     if (state->meta.format == VIR_STORAGE_FILE_QCOW2 && virStorageReflinkQcow2Read(fd, state) < 0)
-        VIR_WARN("cannot read the qcow2 header of '%s'", state->file); /* no reason to fail a refresh */
+        VIR_WARN("'%s' in pool '%s' is no qcow2 image, as its metadata says", state->file, ctx->poolName);
     return 0;
 }
 

@@ -18,9 +18,9 @@ virStorageReflinkFill(virStorageRevContext *ctx,
                       const char *name);
 
 int
-virStorageReflinkStateRead(int fd,
-                           virStorageRevState *state,
-                           bool allocationIsCapacity);
+virStorageReflinkStateRead(const virStorageRevContext *ctx,
+                           int fd,
+                           virStorageRevState *state);
 
 int
 virStorageReflinkSetSize(int fd,

@@ -106,7 +106,7 @@ virStorageReflinkStartPrecache(virStorageRevContext *ctx,
         return virStorageReflinkDropPrecache(dir, family->volume);
 
     state = virStorageReflinkStateOf(VIR_STORAGE_REV_LIVE, VIR_STORAGE_REFLINK_LIVE, family->volume);
-    if (virStorageReflinkStateRead(fd, state, ctx->allocationIsCapacity) < 0)
+    if (virStorageReflinkStateRead(ctx, fd, state) < 0)
         return 0;
 
     /* made before the host was started anew: say that this copy was not */

@@ -16,6 +16,7 @@
 #include "storage_source.h"
 #include "viralloc.h"
 #include "vircommand.h"
+#include "virendian.h"
 #include "virerror.h"
 #include "virjson.h"
 #include "virlog.h"
@@ -27,7 +28,25 @@ VIR_LOG_INIT("storage.storage_reflink_qcow2");
 
 /* The part of an image that names its size and its backing file. */
 #define HEADER_MAX (64 * 1024)
+/* What every version that there is has. */
+#define HEADER_MIN 72
+#define MAGIC "QFI\xfb"
 #define PROGRAM "qemu-img: "
+
+
+/* libvirt reads a size and a name from anything that it is told to be an image. */
+static bool
+virStorageReflinkQcow2IsHeader(const char *header,
+                               ssize_t len)
+{
+    unsigned int version;
+
+    if (len < HEADER_MIN || memcmp(header, MAGIC, strlen(MAGIC)) != 0)
+        return false;
+
+    version = virReadBufInt32BE(header + strlen(MAGIC));
+    return version == 2 || version == 3;
+}
 
 
 /**
@@ -47,7 +66,7 @@ virStorageReflinkQcow2Read(int fd,
     g_autoptr(virStorageSource) source = NULL;
     ssize_t len = pread(fd, header, HEADER_MAX, 0);
 
-    if (len <= 0 ||
+    if (!virStorageReflinkQcow2IsHeader(header, len) ||
         !(source = virStorageSourceGetMetadataFromBuf(state->file, header, len, VIR_STORAGE_FILE_QCOW2))) {
         virResetLastError();
         return -1;
@@ -61,6 +80,23 @@ virStorageReflinkQcow2Read(int fd,
         state->backingFormat = source->backingStoreRawFormat > 0 ? source->backingStoreRawFormat : VIR_STORAGE_FILE_RAW;
     }
     return 0;
+}
+
+
+/* Is what was uploaded to volume @name, and is to become its head, an image at all? */
+int
+virStorageReflinkQcow2Check(int fd,
+                            const char *name)
+{
+    g_autoptr(virStorageRevState) state = virStorageRevStateNew(VIR_STORAGE_REV_HEAD);
+
+    state->file = g_strdup(name);
+    if (virStorageReflinkQcow2Read(fd, state) == 0)
+        return 0;
+
+    virReportError(VIR_ERR_OPERATION_INVALID,
+                   _("what was uploaded to volume '%1$s' is no qcow2 image, which is the format of that volume"), name);
+    return -1;
 }
 
 

@@ -16,6 +16,10 @@ virStorageReflinkQcow2Read(int fd,
                            virStorageRevState *state);
 
 int
+virStorageReflinkQcow2Check(int fd,
+                            const char *name);
+
+int
 virStorageReflinkQcow2Create(int fd,
                              virStorageVolDef *def,
                              unsigned int flags);

@@ -108,7 +108,7 @@ virStorageReflinkUnshareRevision(virStorageRevContext *ctx,
         virStorageReflinkImageReplace(&image, dir, virStorageReflinkBaseOf(revision), family->volume) < 0)
         return -1;
 
-    if (virStorageReflinkStateRead(image.fd, revision, ctx->allocationIsCapacity) < 0) {
+    if (virStorageReflinkStateRead(ctx, image.fd, revision) < 0) {
         virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), family->volume);
         return -1;
     }

@@ -181,7 +181,7 @@ virStorageReflinkScanImage(virStorageRevContext *ctx,
         VIR_WARN("skipping '%s' in pool '%s': %s", state->file, ctx->poolName, g_strerror(errno));
         return 0;
     }
-    if (virStorageReflinkStateRead(fd, state, ctx->allocationIsCapacity) < 0) {
+    if (virStorageReflinkStateRead(ctx, fd, state) < 0) {
         VIR_WARN("skipping '%s' in pool '%s', whose attributes cannot be read: %s",
                  state->file, ctx->poolName, g_strerror(errno));
         return 0;

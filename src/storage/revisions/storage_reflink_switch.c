@@ -632,6 +632,9 @@ virStorageReflinkStagingCommit(virStorageRevContext *ctx,
 
     virStorageRevMetaInit(&content);
     content.format = family->head->meta.format;
+    if (content.format == VIR_STORAGE_FILE_QCOW2 &&
+        virStorageReflinkQcow2Check(staging->image.fd, family->volume) < 0)
+        return -1;
     return virStorageReflinkSwitchStaged(&sw, &staging->image, head, &content, true);
 }
 

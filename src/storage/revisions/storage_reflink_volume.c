@@ -100,7 +100,7 @@ virStorageReflinkReadState(virStorageRevContext *ctx,
                            int fd,
                            const char *name)
 {
-    if (virStorageReflinkStateRead(fd, state, ctx->allocationIsCapacity) == 0)
+    if (virStorageReflinkStateRead(ctx, fd, state) == 0)
         return 0;
 
     virReportSystemError(errno, _("cannot read the attributes of volume '%1$s'"), name);
