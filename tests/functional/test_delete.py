@@ -4,6 +4,7 @@
 import os
 
 import libvirt
+import pytest
 
 from pools import INVALID, MISSING, pattern, refused, snapshot_of
 
@@ -180,3 +181,34 @@ def test_live_copy_of_snapshot_volume_can_be_deleted_with_source_busy(pool):
     pool.start("n")
     pool.discard("n")
     assert not pool.dirty("n") and pool.dirty("s")
+
+
+def test_what_has_gone_already_is_deleted(pool):
+    """As in libvirt's own pools: there is nothing left to do."""
+    pool.create("a", content="one")
+    pool.cycle("a", "two")
+    pool.files.remove(pool.files.head("a"))
+    pool.delete("a")
+    assert pool.names() == [] and pool.files.all() == []
+
+
+def test_folder_that_has_gone_already_is_deleted(pool):
+    """The same with all that there was."""
+    pool.create("d/a", content="one")
+    pool.files.remove(pool.files.head("d/a"))
+    os.rmdir(pool.path + "/d")
+    pool.delete("d/a")
+    assert pool.names() == []
+
+
+@pytest.mark.parametrize("part", ["live", "w", "1"])
+def test_part_that_has_gone_already_is_deleted(pool, part):
+    """The same of a live copy, and of a revision."""
+    pool.create("a", content="one", keep=1)
+    pool.cycle("a", "two")
+    pool.pin("a", "w")
+    pool.start("a")
+    name = f"a@{pool.revisions('a')[0] if part == '1' else part}"
+    pool.files.remove(pool.files.of(name))
+    pool.delete(name)
+    assert not pool.has(name) and pool.holds("a", "two")

@@ -9,6 +9,7 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "storage_reflink_volume.h"
 
@@ -52,7 +53,8 @@ virStorageReflinkRemoveLive(virStorageRevContext *ctx,
 }
 
 
-/* Can every file of the volume be removed? Asked before the first is; the answer holds as long as @claims are open. */
+/* Can every file of the volume be removed? Asked before the first is; the answer holds as long as @claims are open. What
+ * has gone already need not be. */
 static int
 virStorageReflinkClaimAll(virStorageRevFamily *family,
                           virStorageReflinkDir *dir,
@@ -66,9 +68,10 @@ virStorageReflinkClaimAll(virStorageRevFamily *family,
         virStorageReflinkClaim claim = { .name = virStorageRevStateName(family, state) };
 
         g_ptr_array_add(names, (void *) claim.name);
-        if ((claim.fd = virStorageReflinkOpenState(dir, state, O_RDWR, claim.name)) < 0)
+        if (virStorageReflinkOpenToRemove(dir, state, claim.name, &claim.fd) < 0)
             return -1;
-        g_array_append_val(claims, claim);
+        if (claim.fd >= 0)
+            g_array_append_val(claims, claim);
         if (state->inUse) {
             virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), claim.name);
             return -1;
@@ -104,6 +107,24 @@ virStorageReflinkDeleteFiles(virStorageRevFamily *family,
 }
 
 
+/* Opens the volume's directory. Returns 1, 0 when that has gone with all that was in it, or -1 with an error. */
+static int
+virStorageReflinkOpenDirToRemove(virStorageRevContext *ctx,
+                                 virStorageRevFamily *family,
+                                 virStorageReflinkDir *dir)
+{
+    if (virStorageReflinkDirOpen(dir, ctx->poolPath, family->volume, false) == 0)
+        return 1;
+    if (errno != ENOENT || access(ctx->poolPath, F_OK) < 0)
+        return -1;
+
+    virResetLastError();
+    g_ptr_array_set_size(family->revisions, 0);
+    g_clear_pointer(&family->head, virStorageRevStateFree);
+    return 0;
+}
+
+
 int
 virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
                               virStorageRevFamily *family)
@@ -111,11 +132,12 @@ virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GArray) claims = g_array_new(false, false, sizeof(virStorageReflinkClaim));
+    int rc;
     int ret = -1;
     size_t i;
 
-    if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0)
-        return -1;
+    if ((rc = virStorageReflinkOpenDirToRemove(ctx, family, &dir)) <= 0)
+        return rc;
 
     if (virStorageReflinkStageClear(&dir, family->volume) == 0 &&
         virStorageReflinkClaimAll(family, &dir, names, claims) == 0)
@@ -158,7 +180,8 @@ virStorageReflinkDeleteRevision(virStorageRevContext *ctx,
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
         virStorageReflinkRememberNextId(ctx, family, revision) < 0 ||
-        (fd = virStorageReflinkOpenExcluding(&dir, revision, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name)) < 0 ||
+        virStorageReflinkOpenToRemove(&dir, revision, name, &fd) < 0 ||
+        (fd >= 0 && virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0) ||
         virStorageReflinkFileRemove(&dir, virStorageReflinkBaseOf(revision), name) < 0)
         return -1;
 

@@ -243,7 +243,8 @@ virStorageReflinkDiscard(virStorageRevContext *ctx,
     VIR_STORAGE_REV_AUTOUNLOCK fd = -1;
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        (fd = virStorageReflinkOpenExcluding(&dir, family->live, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name)) < 0)
+        virStorageReflinkOpenToRemove(&dir, family->live, name, &fd) < 0 ||
+        (fd >= 0 && virStorageReflinkExcludeUse(fd, VIR_STORAGE_REFLINK_EXCLUDE_USERS, name) < 0))
         return -1;
     return virStorageReflinkRemoveLive(ctx, family, &dir, &fd);
 }

@@ -79,6 +79,31 @@ virStorageReflinkOpenExcluding(virStorageReflinkDir *dir,
 }
 
 
+/**
+ * virStorageReflinkOpenToRemove:
+ * @dir: directory of the volume
+ * @state: what to open
+ * @name: of the volume, for errors
+ * @fd: set to a file descriptor for reading and writing, -1 for what has gone already
+ *
+ * Returns 0, or -1 with an error
+ */
+int
+virStorageReflinkOpenToRemove(virStorageReflinkDir *dir,
+                              const virStorageRevState *state,
+                              const char *name,
+                              int *fd)
+{
+    if ((*fd = virStorageReflinkOpenState(dir, state, O_RDWR, name)) >= 0)
+        return 0;
+    if (errno != ENOENT)
+        return -1;
+
+    virResetLastError();
+    return 0;
+}
+
+
 /* Opens an image to clone it. Where nothing can be cloned, a copy of an image that is being written to would be torn, so
  * that it is refused. */
 static int

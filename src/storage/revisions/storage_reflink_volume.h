@@ -169,6 +169,12 @@ virStorageReflinkOpenState(virStorageReflinkDir *dir,
                            const char *volume);
 
 int
+virStorageReflinkOpenToRemove(virStorageReflinkDir *dir,
+                              const virStorageRevState *state,
+                              const char *name,
+                              int *fd);
+
+int
 virStorageReflinkOpenExcluding(virStorageReflinkDir *dir,
                                const virStorageRevState *state,
                                virStorageReflinkExclude exclude,
