@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from filesystems import run
 from pools import pattern, wait_for
 from straced import held_up
 from users import qemu
@@ -98,3 +99,12 @@ def test_write_after_the_clone_is_in_the_live_copy(pool, tmp_path, call):
     assert os.path.exists(pool.files.precache("a")) == (call == "renameat2")
     pool.start("a")
     assert pool.holds("a@live", "by hand")
+
+
+def test_machine_can_start_on_the_head_meanwhile(pool, holds):
+    """Section 6: nobody waits for a clone that is made ahead."""
+    committed(pool)
+    holds.arm("fsync")
+    with holds.during("fsync"):
+        assert pool.is_cloning()
+        run("qemu-io", "-f", "raw", "-c", "length", pool.device("a"))

@@ -452,19 +452,33 @@ virStorageReflinkMakePrecache(virStorageRevContext *ctx,
 }
 
 
+/* Opens the head for a clone that is made ahead, unless somebody can write to it. Whoever comes later is not kept from
+ * that: he changes the head's times when he writes. */
+static int
+virStorageReflinkOpenToPrecache(virStorageRevFamily *family,
+                                virStorageReflinkDir *dir)
+{
+    VIR_STORAGE_REV_AUTOUNLOCK head = virStorageReflinkOpenState(dir, family->head, O_RDWR, family->volume);
+    bool used = true;
+
+    if (head < 0 ||
+        virStorageReflinkExcludeTry(head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, &used) < 0 || used)
+        return -1;
+    return virStorageReflinkOpenState(dir, family->head, O_RDONLY, family->volume);
+}
+
+
 /* Nobody waits for this, and nothing depends on it: an error only means that the next start takes longer. */
 void
 virStorageReflinkPrecache(virStorageRevContext *ctx,
                           virStorageRevFamily *family)
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
-    VIR_STORAGE_REV_AUTOUNLOCK head = -1;
-    bool used = true;
+    VIR_AUTOCLOSE head = -1;
 
     if (!family->head || family->live ||
         virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, false) < 0 ||
-        (head = virStorageReflinkOpenState(&dir, family->head, O_RDWR, family->volume)) < 0 ||
-        virStorageReflinkExcludeTry(head, VIR_STORAGE_REFLINK_EXCLUDE_WRITERS, &used) < 0 || used ||
+        (head = virStorageReflinkOpenToPrecache(family, &dir)) < 0 ||
         virStorageReflinkDropPrecache(&dir, family->volume) < 0 ||
         virStorageReflinkMakePrecache(ctx, family, &dir, head) < 0)
         VIR_DEBUG("no live copy of '%s' is prepared: %s", family->volume, virGetLastErrorMessage());
