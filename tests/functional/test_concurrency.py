@@ -498,3 +498,15 @@ def test_rounds_of_create_start_discard_delete(pool, daemon):
     assert pool.files.at_rest() == [] and pool.files.all() == []
     wait_for(lambda: descriptors() <= before + 2, what="files closed")
     assert resident(daemon) - memory < 4 * MIB
+
+
+@pytest.mark.parametrize("work", ["create", "clone"])
+def test_folder_that_is_emptied_during_a_create(pool, holds, work):
+    """Section 3: deleting one volume does not fail another."""
+    pool.create("d/a")
+    pool.create("c", content="one")
+    operation = {"create": lambda pool: pool.create("d/b"),
+                 "clone": lambda pool: pool.clone("c", "d/b")}[work]
+    with held(holds, "fsetxattr", pool, operation):
+        pool.delete("d/a")
+    assert pool.names() == ["c", "d/b"]

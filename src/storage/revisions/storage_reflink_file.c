@@ -321,16 +321,37 @@ virStorageReflinkFileLink(int fd,
 }
 
 
+/* A file without a name keeps nobody from removing its directory, when that is left empty by a volume's deletion. */
+static int
+virStorageReflinkImageRelink(virStorageReflinkImage *image,
+                             virStorageReflinkDir *dir,
+                             const char *poolPath,
+                             const char *volume,
+                             const char *stage)
+{
+    VIR_FORCE_CLOSE(dir->fd);
+    if (virStorageReflinkDirOpen(dir, poolPath, volume, true) < 0)
+        return -1;
+    image->dirfd = dir->fd;
+    return virStorageReflinkFileLink(image->fd, dir->fd, stage);
+}
+
+
 static int
 virStorageReflinkImageLink(virStorageReflinkImage *image,
                            virStorageReflinkDir *dir,
-                           const char *name)
+                           const char *poolPath,
+                           const char *volume)
 {
     g_autofree char *stage = virStorageReflinkNameFormat(VIR_STORAGE_REFLINK_NEW, dir->base, 0, 0, NULL);
+    int rc = virStorageReflinkStageLock(image->fd);
 
-    if (virStorageReflinkStageLock(image->fd) < 0 ||
-        virStorageReflinkFileLink(image->fd, dir->fd, stage) < 0) {
-        virReportSystemError(errno, _("cannot create an image for volume '%1$s'"), name);
+    if (rc == 0)
+        rc = virStorageReflinkFileLink(image->fd, dir->fd, stage);
+    if (rc < 0 && errno == ENOENT)
+        rc = virStorageReflinkImageRelink(image, dir, poolPath, volume, stage);
+    if (rc < 0) {
+        virReportSystemError(errno, _("cannot create an image for volume '%1$s'"), volume);
         return -1;
     }
     image->stage = g_steal_pointer(&stage);
@@ -342,7 +363,8 @@ virStorageReflinkImageLink(virStorageReflinkImage *image,
  * virStorageReflinkImageSync:
  * @image: complete
  * @dir: directory of the volume
- * @name: of the volume, for errors
+ * @poolPath: the pool's directory
+ * @volume: volume
  *
  * Makes it durable. To Btrfs, fsync(2) of a file without any name means nothing, and one of the directory makes a new
  * name durable without what it names: the image gets a name that is no state's first.
@@ -352,11 +374,12 @@ virStorageReflinkImageLink(virStorageReflinkImage *image,
 int
 virStorageReflinkImageSync(virStorageReflinkImage *image,
                            virStorageReflinkDir *dir,
-                           const char *name)
+                           const char *poolPath,
+                           const char *volume)
 {
-    if (!image->stage && virStorageReflinkImageLink(image, dir, name) < 0)
+    if (!image->stage && virStorageReflinkImageLink(image, dir, poolPath, volume) < 0)
         return -1;
-    return virStorageRevSync(image->fd, name);
+    return virStorageRevSync(image->fd, volume);
 }
 
 

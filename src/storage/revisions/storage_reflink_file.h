@@ -74,7 +74,8 @@ virStorageReflinkImageCreate(virStorageReflinkImage *image,
 int
 virStorageReflinkImageSync(virStorageReflinkImage *image,
                            virStorageReflinkDir *dir,
-                           const char *name);
+                           const char *poolPath,
+                           const char *volume);
 
 int
 virStorageReflinkImageInstall(virStorageReflinkImage *image,

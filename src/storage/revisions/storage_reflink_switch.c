@@ -441,7 +441,7 @@ virStorageReflinkMakePrecache(virStorageRevContext *ctx,
         virStorageReflinkImageCreate(&image, dir, false, family->volume) < 0 ||
         virStorageReflinkLiveImage(ctx, family, head, image.fd, before) < 0 ||
         virStorageRevWorkerIsCancelled() ||
-        virStorageReflinkImageSync(&image, dir, family->volume) < 0 ||
+        virStorageReflinkImageSync(&image, dir, ctx->poolPath, family->volume) < 0 ||
         !virStorageReflinkHeadIsSettled(head, generation, &after) ||
         STRNEQ(before, after))
         return -1;

@@ -172,7 +172,7 @@ virStorageReflinkFinishNew(virStorageRevContext *ctx,
 {
     g_autoptr(virStorageRevState) owned = state;
 
-    if (virStorageReflinkImageSync(image, dir, family->volume) < 0 ||
+    if (virStorageReflinkImageSync(image, dir, ctx->poolPath, family->volume) < 0 ||
         virStorageReflinkImageInstall(image, dir, virStorageReflinkBaseOf(owned), family->volume) < 0)
         return -1;
 
