@@ -10,6 +10,7 @@ import pytest
 from filesystems import run
 from pools import (EXIST, MIB, MISSING, VOLATILE, Pool, pattern, refused,
                    snapshot_of, volume_xml)
+from test_held import held
 
 
 def test_clone_has_the_content(pool):
@@ -381,3 +382,12 @@ def test_clone_that_could_not_start_is_refused(pool, elsewhere, place):
     with pool.refuses(MISSING, match="'absent'"):
         pool.create_from(origin.vol("a"), "b", xml=xml)
     assert "b" not in pool.names()
+
+
+def test_copy_in_a_pool_that_copies_shows_progress(pools, ext4, holds):
+    """Section 9: progress is reported through allocation."""
+    pool = pools(ext4, required="no").up()
+    pool.create("a", 8 * MIB, content="one")
+    with held(holds, "fsetxattr", pool, lambda pool: pool.clone("a", "b")):
+        assert pool.vol("b").info()[2] == 8 * MIB
+    assert pool.holds("b", "one")

@@ -330,12 +330,13 @@ virStorageReflinkClone(virStorageRevContext *ctx,
     g_auto(virStorageRevMeta) meta = { 0 };
     g_autoptr(virStorageRevState) head = virStorageReflinkStateOf(VIR_STORAGE_REV_HEAD, VIR_STORAGE_REFLINK_HEAD,
                                                                   family->volume);
+    bool staged = !source->family || !ctx->cloneRequired; /* for its progress to be seen */
 
     virStorageRevMetaInit(&meta);
     virStorageRevFactsNewHead(family->volume, def, source, &meta);
 
     if (virStorageReflinkDirOpen(&dir, ctx->poolPath, family->volume, true) < 0 ||
-        virStorageReflinkImageCreate(&image, &dir, !source->family, family->volume) < 0 ||
+        virStorageReflinkImageCreate(&image, &dir, staged, family->volume) < 0 ||
         virStorageReflinkSourceFill(ctx, source, family->volume, image.fd) < 0 ||
         virStorageRevMetaWriteFile(image.fd, &meta, def->name) < 0 ||
         virStorageReflinkReadState(ctx, head, image.fd, def->name) < 0)
