@@ -7,7 +7,7 @@ import libvirt
 import pytest
 
 from filesystems import run
-from fstrees import SUBVOLUME_INODE, fill, put
+from fstrees import SUBVOLUME_INODE, destroy, fill, put
 from pools import EXIST, INVALID, MISSING, refused, wait_for
 
 
@@ -365,3 +365,17 @@ def test_pool_answers_while_a_tree_is_removed(fspool):
     assert fspool.names() == ["a"]
     fspool.create("b")
     wait_for(lambda: not fspool.files.leftovers(), 60, "removed")
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["item", "folder"])
+@pytest.mark.needs("once")
+def test_item_that_has_gone_already_is_deleted(fspool, folder):
+    """As in libvirt's own pools: there is nothing left to do."""
+    fspool.create("d/a", content="one")
+    fspool.cycle("d/a", "two")
+    destroy(fspool.device("d/a"))
+    if folder:
+        os.rmdir(fspool.path + "/d")
+    fspool.delete("d/a")
+    assert fspool.names() == [] and fspool.files.kept() == []
+    fspool.create("d/a")

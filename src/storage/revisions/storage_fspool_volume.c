@@ -473,13 +473,34 @@ virStorageFspoolResize(virStorageRevContext *ctx,
 }
 
 
+/* Opens a tree that is to be removed. Returns 1, 0 when it has gone already, or -1 with an error. */
+static int
+virStorageFspoolOpenToRemove(virStorageFspoolPool *pool,
+                             const virStorageRevState *state,
+                             const char *name,
+                             int *fd)
+{
+    if ((*fd = virStorageFspoolOpenState(pool, state, name)) >= 0)
+        return 1;
+    if (errno != ENOENT)
+        return -1;
+
+    virResetLastError();
+    return 0;
+}
+
+
 static int
 virStorageFspoolRemoveState(virStorageFspoolPool *pool,
                             const virStorageRevState *state,
                             const char *name)
 {
     g_auto(virStorageFspoolPlace) place = VIR_STORAGE_FSPOOL_PLACE_INIT;
+    VIR_AUTOCLOSE fd = -1;
+    int rc = virStorageFspoolOpenToRemove(pool, state, name, &fd);
 
+    if (rc <= 0)
+        return rc;
     if (virStorageFspoolPlaceOfState(&place, &pool->root, state, name) < 0)
         return -1;
     return virStorageFspoolItemRemove(pool, &place, name);
@@ -506,11 +527,12 @@ virStorageFspoolCheckRemovable(virStorageFspoolPool *pool,
                                const virStorageRevState *state,
                                const char *name)
 {
-    VIR_AUTOCLOSE fd = virStorageFspoolOpenState(pool, state, name);
+    VIR_AUTOCLOSE fd = -1;
     struct statx sx;
+    int rc = virStorageFspoolOpenToRemove(pool, state, name, &fd);
 
-    if (fd < 0)
-        return -1;
+    if (rc <= 0)
+        return rc;
     if (statx(fd, "", AT_EMPTY_PATH, 0, &sx) == 0 &&
         sx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) {
         virReportError(VIR_ERR_OPERATION_INVALID,
