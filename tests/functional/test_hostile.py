@@ -267,6 +267,18 @@ def test_bytes_that_are_no_utf8(pool):
     assert pool.virt.XMLDesc(0)
 
 
+def test_file_that_is_skipped_is_named(pool):
+    """What nobody can find is as good as lost."""
+    os.makedirs(pool.path + "/d")
+    with open(pool.path.encode() + b"/d/bad\xff\n.img", "wb"):
+        pass
+    before = len(pool.daemon.log())
+    pool.refresh()
+    (told,) = [line for line in pool.daemon.log()[before:].splitlines()
+               if "bad" in line]
+    assert r"'d/bad\377\n'" in told and f"'{pool.name}'" in told
+
+
 def test_unreadable_bits(pool):
     """Section 6: skipped or read, not failed."""
     pool.create("a", content="one")
@@ -365,6 +377,15 @@ def test_every_cut_of_a_real_attribute(pool):
         assert pool.holds("s", "src")
         if pool.has("a"):
             assert pool.holds("a", "src")
+
+
+def test_broken_attribute_is_told_with_its_file(pool):
+    """Section 6: a warning that can be acted on."""
+    pool.create("d/a")
+    os.setxattr(pool.files.head("d/a"), SPACE, BROKEN["garbage"])
+    before = len(pool.daemon.log())
+    pool.refresh()
+    assert f"'d/a.img' in pool '{pool.name}'" in pool.daemon.log()[before:]
 
 
 def test_attribute_with_another_volumes_name(pool):

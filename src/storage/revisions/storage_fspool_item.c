@@ -567,14 +567,18 @@ virStorageFspoolStateRead(virStorageFspoolPool *pool,
                           virStorageRevState *state)
 {
     struct stat sb;
+    int rc;
 
     if (fstat(fd, &sb) < 0)
         return -1;
 
     virStorageRevMetaClear(&state->meta);
     virStorageRevMetaInit(&state->meta);
-    if (virStorageRevMetaReadFile(fd, &state->meta, &state->hasMeta) < 0)
+    if ((rc = virStorageRevMetaReadFile(fd, &state->meta, &state->hasMeta)) < 0)
         return -1;
+    if (rc > 0)
+        VIR_WARN("'%s' in pool '%s' has metadata that cannot be read, and is taken for a volume without",
+                 state->file, pool->ctx->poolName);
     state->meta.format = VIR_STORAGE_FILE_DIR;
     if (state->meta.created == 0)
         state->meta.created = sb.st_mtim.tv_sec;

@@ -171,8 +171,10 @@ virStorageFspoolScanEntry(virStorageFspoolPool *pool,
     VIR_AUTOCLOSE fd = -1;
 
     if (virStorageFspoolPathProblem(path)) {
+        g_autofree char *shown = g_strescape(path, NULL);
+
         if (STRNEQ(path, VIR_STORAGE_FSPOOL_DIR))
-            VIR_INFO("skipping a directory of pool '%s' whose name no volume can have", pool->ctx->poolName);
+            VIR_INFO("skipping directory '%s' in pool '%s': no volume can have that name", shown, pool->ctx->poolName);
         return;
     }
     if ((state = virStorageFspoolScanReuse(pool, scan, &name, dirfd, entry))) {

@@ -105,6 +105,7 @@ virStorageReflinkStateRead(const virStorageRevContext *ctx,
                            virStorageRevState *state)
 {
     struct stat sb;
+    int rc;
 
     if (fstat(fd, &sb) < 0)
         return -1;
@@ -115,8 +116,11 @@ virStorageReflinkStateRead(const virStorageRevContext *ctx,
 
     virStorageRevMetaClear(&state->meta);
     virStorageRevMetaInit(&state->meta);
-    if (virStorageRevMetaReadFile(fd, &state->meta, &state->hasMeta) < 0)
+    if ((rc = virStorageRevMetaReadFile(fd, &state->meta, &state->hasMeta)) < 0)
         return -1;
+    if (rc > 0)
+        VIR_WARN("'%s' in pool '%s' has metadata that cannot be read, and is taken for a volume without",
+                 state->file, ctx->poolName);
     if (state->kind != VIR_STORAGE_REV_LIVE)
         virStorageRevMetaDropLiveMarks(&state->meta);
 

@@ -227,7 +227,9 @@ virStorageReflinkScanFile(virStorageRevContext *ctx,
 
     volume = g_strconcat(prefix, name.volume, NULL);
     if (virStorageRevVolumeNameProblem(volume, true)) {
-        VIR_WARN("skipping a file of pool '%s' whose name no volume can have", ctx->poolName);
+        g_autofree char *shown = g_strescape(volume, NULL);
+
+        VIR_WARN("skipping a file of volume '%s' in pool '%s': no volume can have that name", shown, ctx->poolName);
         return;
     }
 

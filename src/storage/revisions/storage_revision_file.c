@@ -23,11 +23,8 @@
 
 #include "viralloc.h"
 #include "virerror.h"
-#include "virlog.h"
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
-
-VIR_LOG_INIT("storage.storage_revision_file");
 
 /* "trusted." is out of reach for whoever can only write the image; an unprivileged daemon, and NFS, have no choice. */
 #define VIR_STORAGE_REV_ATTR_TRUSTED "trusted.libvirt.storage"
@@ -107,7 +104,7 @@ virStorageRevAttrWrite(int fd,
  * @meta: initialised; filled where it has metadata
  * @whole: set when it has, and it could be read
  *
- * Returns 0, or -1 with errno when the attribute cannot be read at all
+ * Returns 0, 1 when what is there is no metadata, or -1 with errno when the attribute cannot be read at all
  */
 int
 virStorageRevMetaReadFile(int fd,
@@ -126,11 +123,8 @@ virStorageRevMetaReadFile(int fd,
         len = 0; /* longer than we ever write */
     }
 
-    if (virStorageRevMetaParse(text, len, meta) < 0)
-        VIR_WARN("a volume has metadata that cannot be read, and is taken for one without");
-    else
-        *whole = true;
-    return 0;
+    *whole = virStorageRevMetaParse(text, len, meta) == 0;
+    return *whole ? 0 : 1;
 }
 
 
