@@ -327,6 +327,16 @@ def test_upload_without_space_reports_the_error(pools, small):
     assert pool.holds("a", "two")
 
 
+def test_upload_without_space_names_the_volume(pools, small):
+    """Whichever call meets the error: the number of an open file says
+    nothing to anybody."""
+    pool = pools(small).up()
+    pool.create("big", 600 * MIB)
+    for _ in range(3):
+        with refused(match=f"'big' in pool '{pool.name}': No space left"):
+            upload(pool, "big", pattern("fill", 8 * MIB) * 70)
+
+
 def test_last_write_error_is_reported(pools, small):
     """Stock loses the last one, for every end of space."""
     pool = pools(small).up()

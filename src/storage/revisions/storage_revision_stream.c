@@ -17,6 +17,7 @@
 #include "storage_revision_checks.h"
 #include "storage_revision_file.h"
 #include "storage_revision_pool.h"
+#include "storage_revision_stream_event.h"
 #include "storage_revision_worker.h"
 #include "virerror.h"
 #include "virfdstream.h"
@@ -38,6 +39,7 @@ struct _virStorageRevUpload {
     virStreamDriver *original;
     unsigned char pool[VIR_UUID_BUFLEN];
     char *volume;
+    char *poolName;
     const virStorageRevOps *ops;
     virStorageRevStaging *staging;   /* to the head */
     virStorageRevLocks *locks;       /* to the live copy, in place: nobody may commit it meanwhile */
@@ -62,6 +64,7 @@ virStorageRevUploadFree(virStorageRevUpload *upload)
     virStorageRevLocksRelease(upload->locks);
     virObjectUnref(upload->events);
     g_free(upload->volume);
+    g_free(upload->poolName);
     g_free(upload);
 }
 
@@ -76,6 +79,27 @@ virStorageRevUploadSteal(virStreamPtr st)
 
     st->driver = upload->original;
     return upload;
+}
+
+
+static int
+virStorageRevUploadAddCallback(virStreamPtr st,
+                               int events,
+                               virStreamEventCallback callback,
+                               void *opaque,
+                               virFreeCallback ff)
+{
+    virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
+    virStorageRevStreamEvents *named = virStorageRevStreamEventsNew(upload->volume, upload->poolName,
+                                                                    callback, opaque, ff);
+
+    if (upload->original->streamEventAddCallback(st, events, virStorageRevStreamEvent, named,
+                                                 virStorageRevStreamEventsFree) == 0)
+        return 0;
+
+    named->ff = NULL; /* it is the caller's still */
+    virStorageRevStreamEventsFree(named);
+    return -1;
 }
 
 
@@ -95,8 +119,11 @@ virStorageRevUploadSend(virStreamPtr st,
     }
     if (upload->end > 0)
         nbytes = MIN(nbytes, upload->end - upload->position);
-    if ((sent = upload->original->streamSend(st, data, nbytes)) <= 0)
+    if ((sent = upload->original->streamSend(st, data, nbytes)) <= 0) {
+        if (sent == -1)
+            virStorageRevStreamNameError(upload->volume, upload->poolName);
         return sent;
+    }
 
     upload->position += sent;
     if ((upload->unwritten += sent) >= VIR_STORAGE_REV_WRITEBACK_BYTES) {
@@ -188,6 +215,8 @@ virStorageRevUploadFinish(virStreamPtr st)
     virStoragePoolObj *obj = NULL;
     int ret = upload->original->streamFinish(st);
 
+    if (ret < 0)
+        virStorageRevStreamNameError(upload->volume, upload->poolName);
     if (!upload->staging) {
         if (ret == 0 && (ret = fsync(upload->fd)) < 0)
             virReportSystemError(errno, _("cannot make volume '%1$s' durable"), upload->volume);
@@ -281,6 +310,8 @@ virStorageRevUploadAttach(virStorageRevUpload *upload,
     upload->driver = *stream->driver;
     upload->driver.streamSend = virStorageRevUploadSend;
     upload->driver.streamSendHole = virStorageRevUploadSendHole;
+    if (!upload->ops->stagingCheck)
+        upload->driver.streamEventAddCallback = virStorageRevUploadAddCallback;
     upload->driver.streamFinish = virStorageRevUploadFinish;
     upload->driver.streamAbort = virStorageRevUploadAbort;
     stream->driver = &upload->driver;
@@ -376,6 +407,7 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
 
     upload->ops = op.ops;
     upload->volume = g_strdup(name->volume);
+    upload->poolName = g_strdup(op.ctx->poolName);
     upload->events = virObjectRef(events);
     upload->position = offset;
     /* virsh sends the largest number for -1, all that there is */
