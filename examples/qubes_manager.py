@@ -102,7 +102,8 @@ class Manager:
     def history(self, name):
         for volume in self.kept(name):
             for node in self.document(volume).iter("revision"):
-                print(node.get("name"), node.get("created", ""))
+                state = node.get("name").rpartition("@")[2]
+                print(state, node.get("created"), volume.name())
 
     def rollback(self, name, state):
         for volume in self.kept(name):

@@ -87,9 +87,9 @@ def test_manager_rolls_back(pool, manager):
         (root,) = manager("start", "debian")
         write(root, tag)
         manager("stop", "debian")
-    name, created = manager("history", "debian")[-1].split()
-    assert created
-    manager("rollback", "debian", name.split("@")[1])
+    state, _, volume = manager("history", "debian")[-1].split()
+    assert volume == "debian-root"
+    manager("rollback", "debian", state)
     assert reads(pool.device("debian-root"), "good")
 
 
