@@ -77,6 +77,16 @@ int fsetxattr(int fd, const char *name, const void *value, size_t len,
     return real(fd, name, value, len, flags);
 }
 
+int fallocate64(int fd, int mode, off64_t offset, off64_t length)
+{
+    int (*real)(int, int, off64_t, off64_t) =
+        (int (*)(int, int, off64_t, off64_t))
+        dlsym(RTLD_NEXT, "fallocate64");
+
+    hold("fallocate");
+    return real(fd, mode, offset, length);
+}
+
 ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
 {
     ssize_t (*real)(int, const void *, size_t, off64_t) =

@@ -255,6 +255,70 @@ def test_daemon_answers_while_an_upload_is_removed(holds, pool, daemon):
     assert pool.holds("a", "one") and pool.files.at_rest() == []
 
 
+SPARSE = libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM
+
+
+@contextlib.contextmanager
+def held_hole(holds, pool):
+    """An upload of which a hole is being made."""
+    stream = pool.daemon.conn.newStream(0)
+    pool.vol("a").upload(stream, 0, 0, SPARSE)
+    holds.arm("fallocate")
+    stream.sendHole(MIB)
+    with holds.during("fallocate"):
+        yield stream
+
+
+def resident(pid):
+    """Bytes of a process that are in memory."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.mark.usually_once
+def test_others_go_on_while_a_hole_is_made(holds, pool, daemon):
+    """Section 9: a large hole takes long."""
+    pool.create("a", content="one")
+    with held_hole(holds, pool) as stream:
+        assert daemon.answers(pool.name)
+    stream.send(pattern("two"))
+    stream.finish()
+    assert pool.read("a") == bytes(MIB) + pattern("two")
+
+
+@pytest.mark.usually_once
+def test_data_waits_at_the_client_while_a_hole_is_made(holds, pool, daemon):
+    """Section 9: it is not gathered in the daemon's memory."""
+    pool.create("a", 512 * MIB)
+    block = pattern("two")
+
+    def send_the_rest(stream):
+        for _ in range(256):
+            rest = block
+            while rest:
+                rest = rest[stream.send(rest):]
+
+    with contextlib.ExitStack() as stack:
+        with held_hole(holds, pool) as stream:
+            before = resident(daemon.pid)
+            stack.enter_context(running(send_the_rest, stream))
+            time.sleep(2)
+            assert resident(daemon.pid) - before < 64 * MIB
+    stream.finish()
+    assert pool.read("a") == bytes(MIB) + 256 * block
+
+
+@pytest.mark.usually_once
+def test_client_that_leaves_while_a_hole_is_made(holds, pool, daemon):
+    """Section 3: a client that goes away has changed nothing."""
+    pool.create("a", content="one")
+    with apart(pool) as other, held_hole(holds, other):
+        other.daemon.drop()
+        assert daemon.answers(pool.name)
+    wait_for(lambda: pool.files.at_rest() == [], what="the end of the upload")
+    assert pool.holds("a", "one")
+
+
 def create_snapshot_volume(pool):
     pool.create("n", None, lifecycle=snapshot_of("a"))
 

@@ -18,6 +18,7 @@
 #include "storage_revision_file.h"
 #include "storage_revision_pool.h"
 #include "storage_revision_stream_event.h"
+#include "storage_revision_stream_gate.h"
 #include "storage_revision_worker.h"
 #include "virerror.h"
 #include "virfdstream.h"
@@ -37,6 +38,7 @@ typedef struct _virStorageRevUpload virStorageRevUpload;
 struct _virStorageRevUpload {
     virStreamDriver driver;          /* what st->driver points to; must be first */
     virStreamDriver *original;
+    virStorageRevStreamGate gate;    /* closed while the stream's thread makes holes */
     unsigned char pool[VIR_UUID_BUFLEN];
     char *volume;
     char *poolName;
@@ -63,6 +65,7 @@ virStorageRevUploadFree(virStorageRevUpload *upload)
         virStorageRevUnlockAndClose(&upload->fd);
     virStorageRevLocksRelease(upload->locks);
     virObjectUnref(upload->events);
+    virStorageRevStreamGateClear(&upload->gate);
     g_free(upload->volume);
     g_free(upload->poolName);
     g_free(upload);
@@ -93,13 +96,23 @@ virStorageRevUploadAddCallback(virStreamPtr st,
     virStorageRevStreamEvents *named = virStorageRevStreamEventsNew(upload->volume, upload->poolName,
                                                                     callback, opaque, ff);
 
-    if (upload->original->streamEventAddCallback(st, events, virStorageRevStreamEvent, named,
-                                                 virStorageRevStreamEventsFree) == 0)
+    if (virStorageRevStreamGateAddCallback(&upload->gate, events, virStorageRevStreamEvent, named,
+                                           virStorageRevStreamEventsFree) == 0)
         return 0;
 
     named->ff = NULL; /* it is the caller's still */
     virStorageRevStreamEventsFree(named);
     return -1;
+}
+
+
+static int
+virStorageRevUploadUpdateCallback(virStreamPtr st,
+                                  int events)
+{
+    virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
+
+    return virStorageRevStreamGateUpdateCallback(&upload->gate, events);
 }
 
 
@@ -113,6 +126,8 @@ virStorageRevUploadSend(virStreamPtr st,
 
     if (upload->staging && upload->ops->stagingCheck && upload->ops->stagingCheck(upload->staging) < 0)
         return -1;
+    if (virStorageRevStreamGateIsClosed(&upload->gate))
+        return -2;
     if (upload->end > 0 && upload->position == upload->end) {
         virReportSystemError(ENOSPC, _("cannot write to the stream of volume '%1$s'"), upload->volume);
         return -1;
@@ -134,8 +149,23 @@ virStorageRevUploadSend(virStreamPtr st,
 }
 
 
-/* libvirt's stream skips a hole, and leaves there what was there: the volume would become a mix of two images. What is
- * still to be written by the stream's thread lies before the hole, so that nothing of it is lost. */
+/* Called by the stream's thread, which skips the hole then. Left as it is, the volume would become a mix of two images. */
+static int
+virStorageRevUploadMakeHole(void *opaque,
+                            unsigned long long offset,
+                            unsigned long long length)
+{
+    virStorageRevUpload *upload = opaque;
+    int ret = upload->ops->makeHole(upload->fd, offset, length);
+    int error = errno;
+
+    virStorageRevStreamGateOpen(&upload->gate, ret < 0 ? ULLONG_MAX : length);
+    errno = error;
+    return ret;
+}
+
+
+/* A large hole takes its time: the event loop does not wait for it, and what the client sends after it has to. */
 static int
 virStorageRevUploadSendHole(virStreamPtr st,
                             long long length,
@@ -146,12 +176,12 @@ virStorageRevUploadSendHole(virStreamPtr st,
 
     if (upload->end > 0)
         hole = MIN(hole, (long long) (upload->end - upload->position));
-    if (hole > 0 && upload->ops->makeHole(upload->fd, upload->position, hole) < 0) {
-        virReportSystemError(errno, _("cannot make a hole in volume '%1$s'"), upload->volume);
+    virStorageRevStreamGateClose(&upload->gate, hole);
+    if (upload->original->streamSendHole(st, length, flags) < 0) {
+        virStorageRevStreamGateOpen(&upload->gate, hole);
+        virStorageRevStreamNameError(upload->volume, upload->poolName);
         return -1;
     }
-    if (upload->original->streamSendHole(st, length, flags) < 0)
-        return -1;
     upload->position += hole;
     return 0;
 }
@@ -295,7 +325,7 @@ virStorageRevUploadOpenStream(virStorageRevUpload *upload,
     if (!upload->ops->stagingCheck) {
         if (virStorageRevStreamOpen(stream, upload->fd, offset, length, sparse, O_WRONLY) < 0)
             return -1;
-        virFDStreamSkipHoles(stream);
+        virFDStreamSkipHoles(stream, virStorageRevUploadMakeHole, upload);
         return 0;
     }
     return virStorageRevStreamOpenPipe(stream, upload->fd, upload->volume);
@@ -306,12 +336,15 @@ static void
 virStorageRevUploadAttach(virStorageRevUpload *upload,
                           virStreamPtr stream)
 {
+    virStorageRevStreamGateAttach(&upload->gate, stream);
     upload->original = stream->driver;
     upload->driver = *stream->driver;
     upload->driver.streamSend = virStorageRevUploadSend;
     upload->driver.streamSendHole = virStorageRevUploadSendHole;
-    if (!upload->ops->stagingCheck)
+    if (!upload->ops->stagingCheck) {
         upload->driver.streamEventAddCallback = virStorageRevUploadAddCallback;
+        upload->driver.streamEventUpdateCallback = virStorageRevUploadUpdateCallback;
+    }
     upload->driver.streamFinish = virStorageRevUploadFinish;
     upload->driver.streamAbort = virStorageRevUploadAbort;
     stream->driver = &upload->driver;
@@ -399,6 +432,7 @@ virStorageRevUploadBegin(virStoragePoolObj *obj,
     g_autoptr(virStorageRevUpload) upload = g_new0(virStorageRevUpload, 1);
     int ret;
 
+    virStorageRevStreamGateInit(&upload->gate);
     upload->fd = -1;
     if (virStorageRevOperationBegin(&op, obj, name->volume, NULL, slow) < 0 ||
         virStorageRevUploadCheck(&op, name) < 0 ||
@@ -577,7 +611,7 @@ virStorageRevDownloadOpenStream(virStorageRevDownload *download,
     if (!download->packing) {
         if (virStorageRevStreamOpen(stream, download->fd, offset, length, sparse, O_RDONLY) < 0)
             return -1;
-        virFDStreamSkipHoles(stream);
+        virFDStreamSkipHoles(stream, NULL, NULL);
         return 0;
     }
     download->left = length > 0 ? length : ULLONG_MAX;
