@@ -19,6 +19,7 @@ from daemon import Daemon, Watchdog
 from disks import Disks
 from filesystems import MIB, Workspace
 from fsplaces import ONE_FILE_SYSTEM
+from fspoolpool import stock_pool
 from homes import HOMES
 from lvmspy import LvmSpy
 from operations import CLONING, KINDS, USUAL, fits
@@ -240,6 +241,15 @@ def writer(request):
 def elsewhere(pools, home, request):
     """A running pool that shares no storage with any other."""
     return home.elsewhere(pools, request)
+
+
+@pytest.fixture
+def stock(daemon, pools, request):
+    """A pool of a stock type, whose copies read what they copy as it is."""
+    if "holds" in request.fixturenames:
+        request.getfixturevalue("holds")  # which starts the daemon anew
+    with stock_pool(daemon, pools.home + "/stock-copies") as virt:
+        yield virt
 
 
 # What only tests of thin pools need

@@ -11,18 +11,9 @@ import libvirt
 import pytest
 
 from daemon import apart
-from fspoolpool import stock_pool
 from pools import (INVALID, MIB, MISSING, pattern, refused, running,
                    snapshot_of, volume_xml, wait_for)
 from streams import abort, upload
-
-
-@pytest.fixture
-def stock(holds, daemon, pools):
-    """A pool of a stock type, whose copies read what they copy as it is."""
-    assert holds
-    with stock_pool(daemon, pools.home + "/stock-copies") as virt:
-        yield virt
 
 
 @contextlib.contextmanager

@@ -13,19 +13,11 @@ import pytest
 
 from daemon import apart
 from filesystems import run
-from fspoolpool import stock_pool
 from pools import (BLOCK, INVALID, MIB, pattern, refused, snapshot_of,
                    volume_xml, wait_for)
 from straced import held_up
 from streams import begin_download, download, receive, upload
 from users import loop, loop_elsewhere, qemu
-
-
-@pytest.fixture
-def stock(daemon, pools):
-    """A pool of a stock type."""
-    with stock_pool(daemon, pools.home + "/stock-copies") as virt:
-        yield virt
 
 
 def prepared(pool):

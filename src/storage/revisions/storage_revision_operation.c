@@ -312,6 +312,7 @@ virStorageRevOperationEnd(virStorageRevOperation *op,
     if (virStoragePoolObjIsActive(op->obj) || virStorageRevPoolIsStopping(op->obj)) {
         if (virStorageRevPoolPut(op->obj, op->family) < 0 && result == 0) {
             result = -1;
+            virFreeError(err);
             virErrorPreserveLast(&err);
         }
         if (op->ops->updatePool(op->obj) < 0)
