@@ -614,6 +614,32 @@ def test_download_is_stable(fspool, scratch, change):
     assert listing(scratch) == before
 
 
+@pytest.mark.needs("btrfs")
+@pytest.mark.parametrize("change", ["upload", "revert", "delete"])
+def test_reader_of_a_revision_that_stalls_is_in_nobodys_way(fspool, scratch,
+                                                            change):
+    """Section 3: a snapshot is read, whatever becomes of the volume."""
+    fspool.create("a", content="old", keep=1)
+    put(fspool.device("a") + "/zz-large", os.urandom(24 * MIB))
+    before = fspool.digest("a")
+    fspool.cycle("a", "new")
+    name = f"a@{fspool.revisions('a')[0]}"
+    stream = begin_download(fspool, name)
+    first = stream.recv(1000)
+    with apart(fspool) as beside:
+        if change == "upload":  # which prunes what is read
+            beside.cycle("a", "two")
+        elif change == "revert":
+            beside.revert("a", beside.revisions("a")[0])
+        else:
+            beside.delete("a", libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS)
+    data = first + receive(stream)
+    stream.finish()
+    untar(data, scratch)
+    assert listing(scratch) == before
+    wait_for(lambda: fspool.refresh().files.at_rest() == [], what="rest")
+
+
 def test_aborted_download_leaves_nothing(fspool):
     """No leftovers of a stable image."""
     fspool.create("a")

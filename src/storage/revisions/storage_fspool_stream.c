@@ -292,8 +292,8 @@ virStorageFspoolPackMain(void *opaque)
 }
 
 
-/* A head is written to meanwhile: a snapshot of it is stable, and costs nothing. In a file system that has become
- * read-only there can be none, but nobody writes, either. */
+/* A head is written to meanwhile, and a revision may be removed: a snapshot is stable, costs nothing, and lets the client
+ * take its time. In a file system that has become read-only there can be none, but nobody writes, either. */
 static int
 virStorageFspoolPackingPrepare(virStorageRevPacking *packing,
                                const virStorageRevState *state)
@@ -303,7 +303,7 @@ virStorageFspoolPackingPrepare(virStorageRevPacking *packing,
         virStorageFspoolCheckWhole(packing->fd, packing->name) < 0)
         return -1;
 
-    if (state->kind != VIR_STORAGE_REV_HEAD || !virStorageFspoolIsSubvolume(packing->fd))
+    if (!virStorageFspoolIsSubvolume(packing->fd))
         return 0;
     if (virStorageFspoolStageSnapshot(&packing->stage, &packing->pool.root, packing->fd, "", packing->name) >= 0)
         return 0;
