@@ -137,9 +137,12 @@ class FsHome:
 
     def removed(self):
         """Have the file system finish what it removes in the background."""
-        run("sync", "-f", self.path)
         if self.has("btrfs"):
+            # wakes the cleaner, which else does so twice a minute
+            run("btrfs", "filesystem", "sync", self.path)
             run("btrfs", "subvolume", "sync", self.path)
+        else:
+            run("sync", "-f", self.path)
 
     @contextlib.contextmanager
     def read_only(self):

@@ -106,9 +106,11 @@ def waits_for_the_server(pid):
 
 
 @pytest.mark.parametrize("call", [
-    lambda p: p.clone("a", "b"), lambda p: p.pin("a", "v"),
-    lambda p: p.revert("a", "w"), lambda p: download(p, "a")],
-    ids=["clone", "pin", "revert", "download"])
+    pytest.param(lambda p: p.clone("a", "b"), id="clone"),
+    pytest.param(lambda p: p.pin("a", "v"), id="pin", marks=pytest.mark.long),
+    pytest.param(lambda p: p.revert("a", "w"), id="revert",
+                 marks=pytest.mark.long),
+    pytest.param(lambda p: download(p, "a"), id="download")])
 def test_operation_while_the_server_is_gone(remote, server, daemon, call):
     """Section 9: what waits does so with the pool unlocked."""
     pool = remote()
