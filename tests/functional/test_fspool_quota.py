@@ -280,6 +280,87 @@ def test_last_of_two_items_frees_the_record(fspool, fs):
     wait_for(lambda: records_are(fs, before, fspool), 60, "records freed")
 
 
+# A project that somebody else made
+
+
+THEIRS = 4242
+
+
+@pytest.fixture
+def foreign(fspool, fs):
+    """An item, and a directory elsewhere, of a project of /etc/projects."""
+    places = [fspool.path + "/web", fs.path + "/elsewhere"]
+    for place in places:
+        os.mkdir(place)
+        run("chattr", "+P", "-p", str(THEIRS), place)
+    limit_project(fs.device, THEIRS, LIMIT)
+    put(places[0] + "/data", b"one")
+    yield fspool.refresh()
+    os.rmdir(places[1])
+    limit_project(fs.device, THEIRS, 0)
+
+
+def limit_of_theirs(fs):
+    """As the kernel has it."""
+    return fs.records()[THEIRS][1]
+
+
+@pytest.mark.needs("project")
+def test_limit_of_a_foreign_project_is_shown(foreign):
+    """Section 4: limits are read back from the kernel."""
+    assert foreign.size("web") == LIMIT
+
+
+@pytest.mark.needs("project")
+@pytest.mark.parametrize("change", ["upload", "revert", "wipe", "delete"])
+def test_limit_of_a_foreign_project_stays(foreign, fs, change):
+    """Section 5: what is not ours is never changed, others may need it."""
+    if change == "upload":
+        foreign.cycle("web", "two")
+    elif change == "revert":
+        foreign.cycle("web", "two")
+        foreign.revert("web", foreign.revisions("web")[0])
+    elif change == "wipe":
+        foreign.vol("web").wipe(0)
+    else:
+        foreign.delete("web")
+    assert limit_of_theirs(fs) == LIMIT
+    foreign.restart()
+    assert limit_of_theirs(fs) == LIMIT
+
+
+@pytest.mark.needs("project")
+def test_limit_of_a_foreign_project_stays_without_files(foreign, fs):
+    """Section 5: likewise, when the last directory that has it goes."""
+    os.rename(fs.path + "/elsewhere", foreign.path + "/elsewhere")
+    foreign.refresh()
+    foreign.delete("web")
+    foreign.delete("elsewhere")
+    os.mkdir(fs.path + "/elsewhere")
+    foreign.restart()
+    assert limit_of_theirs(fs) == LIMIT
+
+
+@pytest.mark.needs("project")
+def test_limit_of_a_foreign_project_is_not_resized(foreign, fs):
+    """Section 3: refused, with the way out; a clone has its own limit."""
+    with foreign.refuses(INVALID, match=f"{THEIRS}.*clone"):
+        foreign.vol("web").resize(2 * LIMIT, 0)
+    assert limit_of_theirs(fs) == LIMIT
+    foreign.clone("web", "own")
+    foreign.vol("own").resize(2 * LIMIT, 0)
+    assert foreign.size("own") == 2 * LIMIT
+    assert limit_of_theirs(fs) == LIMIT
+
+
+@pytest.mark.needs("project")
+def test_upload_to_a_foreign_project_has_a_limit(foreign):
+    """Section 2: the new content has the limit of the old."""
+    foreign.cycle("web", "two")
+    foreign.refresh()
+    assert is_limited(foreign, "web")
+
+
 @pytest.mark.needs("simple")
 def test_nested_subvolume_does_not_escape(fspool):
     """Section 4: the limit holds for the whole tree."""

@@ -229,6 +229,13 @@ virStorageFspoolProjectDetect(virStorageFspoolQuota *quota,
 }
 
 
+bool
+virStorageFspoolProjectIsOurs(uint64_t id)
+{
+    return id >= ID_FIRST && id <= ID_LAST;
+}
+
+
 int
 virStorageFspoolProjectIdOf(int itemfd,
                             uint64_t *id)
@@ -422,6 +429,8 @@ virStorageFspoolProjectRelease(const virStorageFspoolQuota *quota,
     VIR_LOCK_GUARD lock = virLockGuardLock(&claiming);
     virStorageFspoolQuotaRecord record = { 0 };
 
+    if (!virStorageFspoolProjectIsOurs(id))
+        return 0; /* whose it is keeps its limit, also while it has no files */
     if (virStorageFspoolProjectRead(quota, poolfd, id, &record) < 0)
         return -1;
     if (record.spaceMax == 0 && record.filesMax == 0)

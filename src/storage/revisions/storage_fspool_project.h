@@ -29,6 +29,9 @@ int
 virStorageFspoolProjectDetect(virStorageFspoolQuota *quota,
                               int dirfd);
 
+bool
+virStorageFspoolProjectIsOurs(uint64_t id);
+
 int
 virStorageFspoolProjectIdOf(int itemfd,
                             uint64_t *id);

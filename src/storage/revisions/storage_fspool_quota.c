@@ -128,6 +128,24 @@ virStorageFspoolQuotaIdOf(const virStorageFspoolQuota *quota,
 
 
 /**
+ * virStorageFspoolQuotaIsOurs:
+ * @quota: of the file system
+ * @id: of an item, by virStorageFspoolQuotaIdOf()
+ *
+ * A subvolume's id is its own. A project that somebody else gave a directory (/etc/projects, see xfs_quota(8)) may be
+ * on others as well, anywhere on the file system: the item is shown with its limit, which is theirs to change.
+ *
+ * Returns whether the item's limit may be set; also true for 0, an item that has none
+ */
+bool
+virStorageFspoolQuotaIsOurs(const virStorageFspoolQuota *quota,
+                            uint64_t id)
+{
+    return id == 0 || quota->kind != VIR_STORAGE_FSPOOL_QUOTA_PROJECT || virStorageFspoolProjectIsOurs(id);
+}
+
+
+/**
  * virStorageFspoolQuotaReadAll:
  * @quota: of the file system
  * @dirfd: any directory of it
@@ -262,7 +280,7 @@ virStorageFspoolQuotaSetLimits(const virStorageFspoolQuota *quota,
  * @poolfd: any directory of it
  * @id: of an item that has been removed; 0 is success
  *
- * Removes what the kernel holds about it; that it holds nothing is success.
+ * Removes what the kernel holds about it; that it holds nothing is success, and so is that it is not ours.
  *
  * Returns 0; 1 when the kernel needs some of it until it has freed the space, or files elsewhere have the project, so
  * that virStorageFspoolQuotaSweep() has to come later; or -1 with errno, EBUSY when the subvolume is still there

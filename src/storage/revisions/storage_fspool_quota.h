@@ -75,6 +75,10 @@ virStorageFspoolQuotaIdOf(const virStorageFspoolQuota *quota,
                           int itemfd,
                           uint64_t *id);
 
+bool
+virStorageFspoolQuotaIsOurs(const virStorageFspoolQuota *quota,
+                            uint64_t id);
+
 GHashTable *
 virStorageFspoolQuotaReadAll(const virStorageFspoolQuota *quota,
                              int dirfd);

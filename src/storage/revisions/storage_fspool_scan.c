@@ -319,12 +319,14 @@ virStorageFspoolShareFind(virStorageFspoolShares *shares,
 }
 
 
-/* Who shares a project now, or does no more, is another tree to the pool, though nothing in it has changed. */
+/* Who shares a project now, or does no more, is another tree to the pool, though nothing in it has changed. With whom a
+ * project is shared that somebody else made, is not known. */
 static void
 virStorageFspoolShareMark(virStorageFspoolShares *shares,
                           virStorageRevState *state)
 {
-    bool shared = g_hash_table_contains(shares->shared, &state->quotaId);
+    bool shared = g_hash_table_contains(shares->shared, &state->quotaId) ||
+        !virStorageFspoolQuotaIsOurs(&shares->pool->quota, state->quotaId);
 
     if (shared != state->quotaShared)
         state->reused = false;

@@ -433,6 +433,12 @@ virStorageFspoolCheckOwnLimits(virStorageFspoolPool *pool,
 {
     if (!state->quotaShared)
         return 0;
+    if (!virStorageFspoolQuotaIsOurs(&pool->quota, state->quotaId)) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("the directory of volume '%1$s' in pool '%2$s' has project %3$llu, which others may have, too, and would get the same limit: change that where it was set, or clone the volume, which can have its own limit then"),
+                       volume, pool->ctx->poolName, (unsigned long long) state->quotaId);
+        return -1;
+    }
     virReportError(VIR_ERR_OPERATION_INVALID,
                    _("the directory of volume '%1$s' has the same project as another one in pool '%2$s', which would get the same limit: clone the volume, which can have its own then"),
                    volume, pool->ctx->poolName);

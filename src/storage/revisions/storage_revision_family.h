@@ -41,7 +41,7 @@ struct _virStorageRevState {
 
     /* directories */
     uint64_t quotaId;        /* what the file system counts it under; 0: not on its own */
-    bool quotaShared;        /* there was another directory with that id: what limits one limits both */
+    bool quotaShared;        /* others have that id, or may: what limits one limits all of them */
     unsigned long long filesMax;
 
     /* identity of files, to tell shared inodes and replaced files */
