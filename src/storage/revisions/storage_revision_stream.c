@@ -117,6 +117,15 @@ virStorageRevUploadUpdateCallback(virStreamPtr st,
 
 
 static int
+virStorageRevUploadRemoveCallback(virStreamPtr st)
+{
+    virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
+
+    return virStorageRevStreamGateRemoveCallback(&upload->gate);
+}
+
+
+static int
 virStorageRevUploadSend(virStreamPtr st,
                         const char *data,
                         size_t nbytes)
@@ -344,6 +353,7 @@ virStorageRevUploadAttach(virStorageRevUpload *upload,
     if (!upload->ops->stagingCheck) {
         upload->driver.streamEventAddCallback = virStorageRevUploadAddCallback;
         upload->driver.streamEventUpdateCallback = virStorageRevUploadUpdateCallback;
+        upload->driver.streamEventRemoveCallback = virStorageRevUploadRemoveCallback;
     }
     upload->driver.streamFinish = virStorageRevUploadFinish;
     upload->driver.streamAbort = virStorageRevUploadAbort;

@@ -41,6 +41,9 @@ int
 virStorageRevStreamGateUpdateCallback(virStorageRevStreamGate *gate,
                                       int events);
 
+int
+virStorageRevStreamGateRemoveCallback(virStorageRevStreamGate *gate);
+
 bool
 virStorageRevStreamGateIsClosed(virStorageRevStreamGate *gate);
 
