@@ -337,3 +337,13 @@ def archive(*members, form=tarfile.PAX_FORMAT):
         for info, data in members:
             tar.addfile(info, io.BytesIO(data))
     return out.getvalue()
+
+
+SMALL = archive(folder("."), member("file", b"content"), folder("d"),
+                member("d/file", b"more"))
+
+
+def content(pool, name, file="file"):
+    """What a file of an item holds."""
+    with open(f"{pool.device(name)}/{file}", "rb") as opened:
+        return opened.read()
