@@ -96,6 +96,34 @@ def test_start_while_the_server_is_gone(remote, server, daemon):
     assert pool.holds("a", "one")
 
 
+def test_directory_of_a_server_that_is_gone(fspool, server, daemon):
+    """Section 6: nor does one on what somebody else has mounted."""
+    fspool.create("a", content="one")
+    server.serve(0)
+    with refused(match=fspool.name):
+        fspool.virt.refresh(0)
+    assert not fspool.virt.isActive()
+    with refused(match=fspool.name):
+        fspool.virt.create(0)
+    assert daemon.conn.listAllStoragePools()
+    server.serve()
+    wait_for(lambda: begins(fspool), 120, "the server answers again")
+    assert fspool.holds("a", "one")
+
+
+def test_daemon_starts_while_the_server_of_a_directory_is_gone(
+        fspool, server, daemon):
+    """Section 6: what does not answer keeps no daemon from its start."""
+    fspool.create("a", content="one")
+    server.serve(0)
+    daemon.kill()
+    daemon.restart()
+    assert daemon.answers(fspool.name)
+    server.serve()
+    wait_for(lambda: begins(fspool), 120, "the server answers again")
+    assert fspool.holds("a", "one")
+
+
 def waits_for_the_server(pid):
     """Whether a thread of that process is in a call to an NFS server."""
     for path in glob.glob(f"/proc/{pid}/task/*/wchan"):

@@ -46,7 +46,11 @@ virStorageBackendFspoolCheck(virStoragePoolObj *obj,
     if (!virStorageFspoolSourceIsDirectory(def))
         return virStorageFspoolSourceIsMounted(def, active);
 
-    *active = virStoragePoolObjIsActive(obj) && virFileIsDir(def->target.path);
+    *active = virStoragePoolObjIsActive(obj);
+    if (virStorageFspoolSourceIsAlive(def) < 0)
+        virResetLastError(); /* the refresh that comes next tells */
+    else if (!virFileIsDir(def->target.path))
+        *active = false;
     return 0;
 }
 

@@ -656,20 +656,27 @@ virStorageFspoolSourceBuild(virStoragePoolObj *obj,
  * virStorageFspoolSourceIsAlive:
  * @def: pool
  *
- * Does the server of a pool that lies on one answer?
+ * Does the server of a pool that lies on one answer? A directory may be on one that somebody else has mounted.
  *
- * Returns 0, at once where there is no server, or -1 with an error
+ * Returns 0, or -1 with an error; at once where the pool has mounted a volume
  */
 int
 virStorageFspoolSourceIsAlive(virStoragePoolDef *def)
 {
+    bool directory = virStorageFspoolSourceIsDirectory(def);
     int rc;
 
-    if (def->source.nhost == 0)
+    if (def->source.nhost == 0 && !directory)
         return 0;
-    if ((rc = virStorageFspoolAliveWait(def->target.path, VIR_STORAGE_FSPOOL_ALIVE_SECONDS)) == 0)
+    rc = virStorageFspoolAliveWait(def->target.path, VIR_STORAGE_FSPOOL_ALIVE_SECONDS);
+    if (rc == 0 || (directory && rc != ETIMEDOUT)) /* what is wrong with a directory tells who uses it */
         return 0;
 
-    virReportSystemError(rc, _("server '%1$s' of pool '%2$s' does not answer"), def->source.hosts[0].name, def->name);
+    if (directory)
+        virReportSystemError(rc, _("the file system of the directory '%1$s' of pool '%2$s' does not answer"),
+                             def->target.path, def->name);
+    else
+        virReportSystemError(rc, _("server '%1$s' of pool '%2$s' does not answer"),
+                             def->source.hosts[0].name, def->name);
     return -1;
 }

@@ -388,8 +388,8 @@ static int
 virStorageFspoolWorkOpen(virStorageFspoolPool *pool,
                          virStorageRevContext *ctx)
 {
-    if (ctx->server && virStorageFspoolAliveWait(ctx->poolPath, VIR_STORAGE_FSPOOL_ALIVE_SECONDS) != 0) {
-        VIR_WARN("server '%s' of pool '%s' does not answer: what was removed there waits", ctx->server, ctx->poolName);
+    if (virStorageFspoolAliveWait(ctx->poolPath, VIR_STORAGE_FSPOOL_ALIVE_SECONDS) == ETIMEDOUT) {
+        VIR_WARN("the file system of pool '%s' does not answer: what was removed there waits", ctx->poolName);
         return -1;
     }
     if (virStorageFspoolPoolOpen(pool, ctx) == 0)

@@ -32,8 +32,6 @@ virStorageRevContextNew(virStoragePoolDef *def)
     ctx->allocationIsCapacity = def->refresh &&
         def->refresh->volume.allocation == VIR_STORAGE_VOL_DEF_REFRESH_ALLOCATION_CAPACITY;
 
-    if (def->source.nhost > 0)
-        ctx->server = g_strdup(def->source.hosts[0].name);
     ctx->quotaRequired = pool->quotaRequired != VIR_TRISTATE_BOOL_NO;
 
     ctx->vg = g_strdup(def->source.name);
@@ -54,7 +52,6 @@ virStorageRevContextCopy(const virStorageRevContext *ctx)
     *copy = *ctx;
     copy->poolName = g_strdup(ctx->poolName);
     copy->poolPath = g_strdup(ctx->poolPath);
-    copy->server = g_strdup(ctx->server);
     copy->vg = g_strdup(ctx->vg);
     copy->thinPool = g_strdup(ctx->thinPool);
     copy->pvs = g_strdupv(ctx->pvs);
@@ -70,7 +67,6 @@ virStorageRevContextFree(virStorageRevContext *ctx)
 
     g_free(ctx->poolName);
     g_free(ctx->poolPath);
-    g_free(ctx->server);
     g_free(ctx->vg);
     g_free(ctx->thinPool);
     g_strfreev(ctx->pvs);

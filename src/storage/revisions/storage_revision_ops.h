@@ -23,7 +23,6 @@ struct _virStorageRevContext {
 
     /* fspool */
     bool quotaRequired;        /* refuse a limit that nothing enforces */
-    char *server;              /* what it lies on, or NULL */
 
     /* qubes-thin */
     char *vg;
