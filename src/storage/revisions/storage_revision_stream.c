@@ -117,15 +117,6 @@ virStorageRevUploadUpdateCallback(virStreamPtr st,
 
 
 static int
-virStorageRevUploadRemoveCallback(virStreamPtr st)
-{
-    virStorageRevUpload *upload = (virStorageRevUpload *) st->driver;
-
-    return virStorageRevStreamGateRemoveCallback(&upload->gate);
-}
-
-
-static int
 virStorageRevUploadSend(virStreamPtr st,
                         const char *data,
                         size_t nbytes)
@@ -353,7 +344,6 @@ virStorageRevUploadAttach(virStorageRevUpload *upload,
     if (!upload->ops->stagingCheck) {
         upload->driver.streamEventAddCallback = virStorageRevUploadAddCallback;
         upload->driver.streamEventUpdateCallback = virStorageRevUploadUpdateCallback;
-        upload->driver.streamEventRemoveCallback = virStorageRevUploadRemoveCallback;
     }
     upload->driver.streamFinish = virStorageRevUploadFinish;
     upload->driver.streamAbort = virStorageRevUploadAbort;

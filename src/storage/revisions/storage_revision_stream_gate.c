@@ -51,10 +51,8 @@ virStorageRevStreamGateEvents(const virStorageRevStreamGate *gate)
 static void
 virStorageRevStreamGateApply(virStorageRevStreamGate *gate)
 {
-    if (!(gate->events & VIR_STREAM_EVENT_WRITABLE))
-        return; /* nobody waits */
     if (gate->driver->streamEventUpdateCallback(gate->stream, virStorageRevStreamGateEvents(gate)) < 0)
-        virResetLastError();
+        virResetLastError(); /* nobody waits for events any more */
 }
 
 
@@ -83,19 +81,6 @@ virStorageRevStreamGateUpdateCallback(virStorageRevStreamGate *gate,
 
     gate->events = events;
     return gate->driver->streamEventUpdateCallback(gate->stream, virStorageRevStreamGateEvents(gate));
-}
-
-
-/* As the function of a stream's driver. */
-int
-virStorageRevStreamGateRemoveCallback(virStorageRevStreamGate *gate)
-{
-    g_mutex_lock(&gate->lock);
-    gate->events = 0;
-    g_mutex_unlock(&gate->lock);
-
-    /* what frees the callback's data may end the stream, and the gate */
-    return gate->driver->streamEventRemoveCallback(gate->stream);
 }
 
 

@@ -41,9 +41,6 @@ int
 virStorageRevStreamGateUpdateCallback(virStorageRevStreamGate *gate,
                                       int events);
 
-int
-virStorageRevStreamGateRemoveCallback(virStorageRevStreamGate *gate);
-
 bool
 virStorageRevStreamGateIsClosed(virStorageRevStreamGate *gate);
 
