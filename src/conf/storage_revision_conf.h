@@ -165,6 +165,7 @@ struct _virStorageRevPool {
     /* What the backend knows about the running pool; not XML. */
     bool starting;                   /* the next refresh is that of a pool start */
     bool snapshots;                  /* fspool: the file system makes them, so that nothing is copied */
+    bool remote;                     /* fspool: what it lies on may not answer, as a server that has gone */
     char **pvs;                      /* qubes-thin: what the volume group lies on, NULL where unknown */
     bool vgPartial;                  /* qubes-thin: a part of that is missing */
     unsigned long long vgExtentSize; /* qubes-thin */

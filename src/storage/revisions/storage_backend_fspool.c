@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "storage_backend_fspool.h"
 
@@ -179,12 +180,25 @@ virStorageBackendFspoolDelete(virStoragePoolObj *obj,
 }
 
 
+/* Called with the pool locked after every operation: where a disk lies below, there is nobody to be asked. */
 static int
 virStorageBackendFspoolUpdatePool(virStoragePoolObj *obj)
 {
-    if (virStorageFspoolSourceIsAlive(virStoragePoolObjGetDef(obj)) < 0)
+    virStoragePoolDef *def = virStoragePoolObjGetDef(obj);
+
+    if (virStorageRevPoolGet(def)->remote && virStorageFspoolSourceIsAlive(def) < 0)
         return -1;
     return virStorageRevDirectoryUpdatePool(obj);
+}
+
+
+/* Servers, and programs of user space, show file systems without a block device; as Btrfs does for other reasons. */
+static bool
+virStorageBackendFspoolIsRemote(int fd)
+{
+    struct stat sb;
+
+    return fstat(fd, &sb) == 0 && major(sb.st_dev) == 0 && !virStorageFspoolIsBtrfs(fd);
 }
 
 
@@ -195,6 +209,7 @@ virStorageBackendFspoolScan(virStoragePoolObj *obj)
     g_autoptr(virStorageRevContext) ctx = virStorageRevContextNew(virStoragePoolObjGetDef(obj));
     g_auto(virStorageFspoolPool) pool = VIR_STORAGE_FSPOOL_POOL_INIT;
     g_autoptr(virStorageFspoolScan) scan = NULL;
+    virStorageRevPool *known = virStorageRevPoolGet(virStoragePoolObjGetDef(obj));
 
     if (virStorageFspoolPoolOpen(&pool, ctx) < 0 ||
         !(scan = virStorageFspoolScanPool(&pool, virStorageRevPoolFamilies(obj))))
@@ -202,7 +217,8 @@ virStorageBackendFspoolScan(virStoragePoolObj *obj)
 
     virStorageFspoolRecover(&pool, scan);
     virStorageRevPoolReplace(obj, scan->families);
-    virStorageRevPoolGet(virStoragePoolObjGetDef(obj))->snapshots = virStorageFspoolIsBtrfs(pool.root.fd);
+    known->snapshots = virStorageFspoolIsBtrfs(pool.root.fd);
+    known->remote = virStorageBackendFspoolIsRemote(pool.root.fd);
 
     virStorageRevWorkerEnsureSettle(ctx);
     return 0;
