@@ -227,8 +227,8 @@ def test_upload_that_is_ended_twice(holds, pool, daemon):
         for thread in threads:
             thread.start()
             time.sleep(0.3)
-    with holds.during("fsync"):
-        assert daemon.answers(pool.name)
+    with holds.during("fsync"), apart(pool) as beside:
+        assert "a" in beside.names()
     for thread in threads:
         thread.join()
     assert all("being ended already" in error for error in errors)
