@@ -119,6 +119,11 @@ class Daemon:
         except subprocess.TimeoutExpired:
             return False
 
+    def resident(self):
+        """Bytes of it that are in memory."""
+        with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
 
 class Watchdog:
     """Ends a test that hangs, by killing the daemon it waits for."""

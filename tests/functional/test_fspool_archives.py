@@ -10,6 +10,7 @@ import tarfile
 import libvirt
 import pytest
 
+from fsplaces import FsHome
 from fstrees import (archive, destroy, folder, hard_link, listing, member,
                      put, symlink)
 from pools import MIB
@@ -269,6 +270,47 @@ def test_sparse_bomb(fspool, fs):
         info = os.stat(fspool.device("a") + "/file")
         assert info.st_size == 1 << 40 and info.st_blocks * 512 < MIB
     assert fspool.files.at_rest() == []
+
+
+FOLDERS, FILES = 1000, 999  # in each
+
+
+def million_entries():
+    """An archive of so many, in parts."""
+    for number in range(FOLDERS):
+        where = f"d{number}"
+        entries = [folder(where)] + [member(f"{where}/f{n}")
+                                     for n in range(FILES)]
+        yield b"".join(info.tobuf() for info, _ in entries)
+    yield bytes(1024)
+
+
+@pytest.fixture
+def roomy(workspace, fspools):
+    """A pool with room for a million files."""
+    place = FsHome("btrfs-none", workspace, 8192 * MIB, "million.img")
+    yield fspools(place.path, features="required='no'").up()
+    place.close()
+
+
+@pytest.mark.long
+@pytest.mark.only_host
+@pytest.mark.needs("once")
+@pytest.mark.timeout_seconds(900)
+def test_archive_of_a_million_entries(roomy, daemon):
+    """Section 6: it is unpacked as it comes, and not held in memory."""
+    roomy.create("a")
+    stream = roomy.upload("a", b"", finish=False)
+    before = most = daemon.resident()
+    for part in million_entries():
+        while part:
+            part = part[stream.send(part):]
+        most = max(most, daemon.resident())
+    stream.finish()
+    assert max(most, daemon.resident()) - before < 64 * MIB
+    assert [len(os.listdir(f"{roomy.device('a')}/d{n}"))
+            for n in range(FOLDERS)] == [FILES] * FOLDERS
+    roomy.remove()
 
 
 @pytest.mark.needs("limits")

@@ -12,7 +12,7 @@ import pytest
 from daemon import apart
 from fspoolpool import FsPool
 from fstrees import put
-from pools import MIB, wait_for
+from pools import MIB, running, wait_for
 
 
 
@@ -34,6 +34,21 @@ def test_pool_answers_while_a_copy_runs(fspool, fspools, ext4):
     job.join()
     assert slowest < 5
     assert len(os.listdir(fspool.device("b"))) == 43
+
+
+@pytest.mark.needs("local")
+def test_copy_tells_how_far_it_is(fspool, fspools, ext4, holds):
+    """Section 3: reports progress, as the allocation of what is made."""
+    fspool.begin()
+    other = fspools(ext4).up()
+    other.create("a")
+    put(other.device("a") + "/large", os.urandom(8 * MIB))
+    os.setxattr(other.device("a") + "/large", "user.comes", b"after the data")
+    holds.arm("fsetxattr")
+    with running(fspool.clone, other.vol("a"), "b"), \
+            holds.during("fsetxattr"), apart(fspool) as watched:
+        assert watched.vol("b").info()[2] >= 8 * MIB
+    assert fspool.has("b")
 
 
 @pytest.mark.needs("local")

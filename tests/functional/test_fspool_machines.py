@@ -3,8 +3,10 @@
 
 import os
 
+import libvirt
 import pytest
 
+from domains import disk_on
 from fstrees import put
 from machine import Machine
 from pools import refused
@@ -55,3 +57,14 @@ def test_missing_volume(fspool, machine):
     with refused(match="absent"):
         vm.start()
     assert not vm.alive() and not os.path.exists(fspool.path + "/absent")
+
+
+def test_volume_is_no_disk(fspool, daemon, tmp_path):
+    """Section 8: a directory as a disk is refused, with what to do instead:
+    libvirt would make up a file system of it."""
+    fspool.create("a", content="one")
+    vm = Machine(daemon, str(tmp_path), f"{fspool.name}-vm", "true",
+                 disk_on(fspool, "a"))
+    with refused(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, match="<filesystem>"):
+        vm.start()
+    assert not vm.alive() and fspool.holds("a", "one")

@@ -122,6 +122,23 @@ def started(source, fmt, **options):
 # Build, start, stop
 
 
+def loop_setting(node, name):
+    """As the kernel has it."""
+    path = f"/sys/block/{os.path.basename(node)}/loop/{name}"
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def test_image_is_not_cached_twice(source, fmt):
+    """Section 4: direct I/O; and the loop device goes with its last user."""
+    pool = started(source, fmt)
+    (node,) = loop_devices_of(source.image)
+    assert loop_setting(node, "dio") == "1"
+    assert loop_setting(node, "autoclear") == "1"
+    pool.virt.destroy()
+    assert source.free()
+
+
 def test_build_start_and_stop(source, fmt):
     """Section 4: a file system on another pool's volume, and all of it gone
     from the host afterwards."""

@@ -260,12 +260,6 @@ def held_hole(holds, pool):
         yield stream
 
 
-def resident(pid):
-    """Bytes of a process that are in memory."""
-    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
 @pytest.mark.usually_once
 def test_others_go_on_while_a_hole_is_made(holds, pool, daemon):
     """Section 9: a large hole takes long."""
@@ -291,10 +285,10 @@ def test_data_waits_at_the_client_while_a_hole_is_made(holds, pool, daemon):
 
     with contextlib.ExitStack() as stack:
         with held_hole(holds, pool) as stream:
-            before = resident(daemon.pid)
+            before = daemon.resident()
             stack.enter_context(running(send_the_rest, stream))
             time.sleep(2)
-            assert resident(daemon.pid) - before < 64 * MIB
+            assert daemon.resident() - before < 64 * MIB
     stream.finish()
     assert pool.read("a") == bytes(MIB) + 256 * block
 
