@@ -129,6 +129,7 @@ def loop_setting(node, name):
         return file.read().strip()
 
 
+@pytest.mark.only_host  # a guest has its images in memory: no direct I/O
 def test_image_is_not_cached_twice(source, fmt):
     """Section 4: direct I/O; and the loop device goes with its last user."""
     pool = started(source, fmt)
