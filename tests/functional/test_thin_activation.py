@@ -5,6 +5,8 @@ What an operation has to activate is inactive again behind it, or with the next
 refresh at the latest.
 """
 
+import time
+
 import libvirt
 import pytest
 
@@ -13,6 +15,7 @@ from streams import abort, begin_download, download, receive, upload
 from users import opened
 
 VM = "vm-work-private"
+TIDY = 8        # longer than it is waited for who has a volume open
 
 
 @pytest.fixture
@@ -134,15 +137,42 @@ def test_download_leaves_volumes_of_other_tools_as_they_are(quiet):
     assert active(quiet) == ["tool", "x+stage5"]
 
 
-@pytest.mark.slow
-def test_download_leaves_another_tools_volume_inactive(pools):
-    """Section 5: also where the heads of the pool itself are active."""
-    pool = pools(activation="all").up()
+@pytest.fixture(params=["all", "live"])
+def idle(pools, request):
+    """A pool with an inactive volume that another tool has made."""
+    pool = pools(activation=request.param).up()
     place = pool.files.put(pool.files.place("idle"), pattern("one"))
     pool.files.change(place, "-an")
     pool.refresh()
-    assert download(pool, "idle") == pattern("one")
-    wait_for(lambda: not pool.group.active("idle"), 60, "what was found")
+    return pool
+
+
+@pytest.mark.slow
+def test_download_leaves_another_tools_volume_inactive(idle):
+    """Section 5: also where the heads of the pool itself are active."""
+    assert download(idle, "idle") == pattern("one")
+    wait_for(lambda: not idle.group.active("idle"), 60, "what was found")
+
+
+@pytest.mark.slow
+def test_downloads_at_the_same_time_leave_it_inactive(idle):
+    """Section 5: what one has activated is not the tool's for the other."""
+    for stream in [begin_download(idle, "idle") for _ in range(2)]:
+        assert receive(stream) == pattern("one")
+        stream.finish()
+        time.sleep(TIDY)
+    wait_for(lambda: not idle.group.active("idle"), 60, "what was found")
+
+
+@pytest.mark.slow
+def test_download_of_it_that_was_killed_leaves_it_inactive(idle, daemon):
+    """Section 6: the next refresh brings everything to a clean state."""
+    stream = begin_download(idle, "idle")
+    daemon.kill()
+    del stream
+    daemon.restart()
+    idle.begin()
+    assert active(idle) == []
 
 
 @pytest.mark.slow

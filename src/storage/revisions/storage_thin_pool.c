@@ -394,7 +394,30 @@ virStorageThinPoolBringUp(virStorageRevContext *ctx,
 }
 
 
-/* As virStorageThinCollect(), for the heads and revisions that are active, without those of volumes that somebody
+/* Adds the heads and revisions of a volume that are active, and are not to be while nobody has them open. Of those of other
+ * tools that are the ones that were activated here. */
+static void
+virStorageThinAddRestless(virStorageRevContext *ctx,
+                          int control,
+                          virStorageRevFamily *family,
+                          GPtrArray *lvs)
+{
+    bool managed = virStorageThinIsManaged(family);
+    size_t before = lvs->len;
+    size_t i;
+
+    /* the device of a head counts what others write during an upload */
+    if ((managed && ctx->headsActive) || virStorageThinIsUploadedTo(ctx, family->volume))
+        return;
+    virStorageThinAddOthers(ctx, control, family, true, lvs);
+    for (i = lvs->len; !managed && i-- > before;) {
+        if (!virStorageThinIsActivated(ctx, g_ptr_array_index(lvs, i)))
+            g_ptr_array_remove_index(lvs, i);
+    }
+}
+
+
+/* As virStorageThinCollect(), for the heads and revisions that are to be inactive, without those of volumes that somebody
  * changes, or is about to read. All others are locked as long as there is @locks. */
 static GPtrArray *
 virStorageThinCollectIdle(virStorageRevContext *ctx,
@@ -412,9 +435,7 @@ virStorageThinCollectIdle(virStorageRevContext *ctx,
         virStorageRevLocks *lock;
         size_t before = lvs->len;
 
-        /* the device of a head counts what others write during an upload */
-        if (virStorageThinIsManaged(family) && !virStorageThinIsUploadedTo(ctx, family->volume))
-            virStorageThinAddOthers(ctx, control, family, true, lvs);
+        virStorageThinAddRestless(ctx, control, family, lvs);
         if (lvs->len == before)
             continue;
         if ((lock = virStorageRevLocksTry(ctx->uuid, family->volume)))
@@ -432,19 +453,16 @@ virStorageThinCollectIdle(virStorageRevContext *ctx,
  * @ctx: pool
  * @families: its volumes
  *
- * Deactivates the heads and revisions of a pool that keeps these inactive, unless somebody has them open: a daemon that
- * was killed had activated them to read them.
+ * Deactivates the heads and revisions of a pool that keeps these inactive, and what was found inactive of other tools,
+ * unless somebody has them open: a daemon that was killed had activated them to read them.
  */
 void
 virStorageThinPoolSettle(virStorageRevContext *ctx,
                          GHashTable *families)
 {
     g_autoptr(GPtrArray) locks = g_ptr_array_new_with_free_func((GDestroyNotify) virStorageRevLocksRelease);
-    g_autoptr(GPtrArray) lvs = NULL;
+    g_autoptr(GPtrArray) lvs = virStorageThinCollectIdle(ctx, families, locks);
 
-    if (ctx->headsActive)
-        return;
-    lvs = virStorageThinCollectIdle(ctx, families, locks);
     if (virStorageThinActivateAll(ctx, lvs, false) < 0) {
         VIR_WARN("some volumes of pool '%s' stay active: %s", ctx->poolName, virGetLastErrorMessage());
         virResetLastError();

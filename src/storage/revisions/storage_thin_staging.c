@@ -292,7 +292,8 @@ virStorageThinTidy(virStorageRevContext *ctx,
 }
 
 
-/* Is the LV to be inactive when it has been read? That of another tool is left as it was found. */
+/* Is the LV to be inactive when it has been read? That of another tool is left as it was found, by the first of those who
+ * read it at the same time. */
 static bool
 virStorageThinIsToRest(virStorageRevContext *ctx,
                        virStorageRevFamily *family,
@@ -303,7 +304,7 @@ virStorageThinIsToRest(virStorageRevContext *ctx,
     if (virStorageThinIsManaged(family))
         return !ctx->headsActive;
     active = virStorageThinOpenDevice(ctx, state->file, O_RDONLY);
-    return active < 0 && errno == ENOENT;
+    return active < 0 ? errno == ENOENT : virStorageThinIsActivated(ctx, state->file);
 }
 
 
@@ -315,11 +316,15 @@ virStorageThinOpenForDownload(virStorageRevContext *ctx,
                               char **temporary)
 {
     g_autofree char *name = virStorageRevStateName(family, state);
+    int fd;
 
     if (state->kind == VIR_STORAGE_REV_LIVE)
         return virStorageThinOpenSnapshot(ctx, family, state, name, temporary);
 
     if (virStorageThinIsToRest(ctx, family, state))
         *temporary = g_strconcat(ACTIVATED, state->file, NULL);
-    return virStorageThinOpen(ctx, state->file, O_RDONLY, name);
+    fd = virStorageThinOpen(ctx, state->file, O_RDONLY, name);
+    if (fd >= 0 && *temporary)
+        virStorageThinMarkActivated(fd, state->file);
+    return fd;
 }

@@ -41,6 +41,9 @@ VIR_LOG_INIT("storage.storage_thin_use");
  * written to this device, and is counted in its statistics. */
 #define FRESH_MARK "trusted.libvirt.storage"
 
+/* There, too: that the LV was inactive, and is to be so again when it has been read. */
+#define ACTIVATED_MARK "trusted.libvirt.storage.activated"
+
 
 /* Who has a device open, beside udev, which does not stay. */
 typedef struct _virStorageThinOpeners virStorageThinOpeners;
@@ -408,6 +411,27 @@ virStorageThinIsFresh(virStorageRevContext *ctx,
 
     return fd >= 0 && fgetxattr(fd, FRESH_MARK, NULL, 0) > 0 && virStorageThinCountsRequests(fd) &&
         virStorageThinReadTraffic(fd, &traffic) == 0 && traffic.changed == 0;
+}
+
+
+/* Marks the device of an LV that was activated to be read. */
+void
+virStorageThinMarkActivated(int fd,
+                            const char *lv)
+{
+    if (fsetxattr(fd, ACTIVATED_MARK, "1", strlen("1"), 0) < 0)
+        VIR_INFO("'%s' is not marked as activated: %s", lv, g_strerror(errno));
+}
+
+
+/* Is the LV active for no other reason than that somebody here reads it, or did? */
+bool
+virStorageThinIsActivated(virStorageRevContext *ctx,
+                          const char *lv)
+{
+    VIR_AUTOCLOSE fd = virStorageThinOpenDevice(ctx, lv, O_RDONLY);
+
+    return fd >= 0 && fgetxattr(fd, ACTIVATED_MARK, NULL, 0) > 0;
 }
 
 

@@ -43,6 +43,14 @@ bool
 virStorageThinIsFresh(virStorageRevContext *ctx,
                       const char *lv);
 
+void
+virStorageThinMarkActivated(int fd,
+                            const char *lv);
+
+bool
+virStorageThinIsActivated(virStorageRevContext *ctx,
+                          const char *lv);
+
 int
 virStorageThinLook(virStorageRevContext *ctx,
                    const char *lv,
