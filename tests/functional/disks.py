@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Disks that tests take as they need them: loop devices on sparse files."""
 
+import contextlib
 import os
+import subprocess
 
 from filesystems import MIB, run
 from pools import wait_for
@@ -28,23 +30,46 @@ class Faulty:
     WAYS = {"error": "error",
             "error_writes": "flakey {place} 0 1 1 error_writes",
             "drop_writes": "flakey {place} 0 1 1 drop_writes"}
+    WELL = "linear {place}"
 
     def __init__(self, disk):
         self.name = "faulty-" + os.path.basename(disk)
-        self.place = f"{disk} {SHIFT // 512}"
+        self.disk = disk
         self.path = shifted(self.name, disk)
         self.size = int(run("blockdev", "--getsz", self.path).stdout)
 
-    def become(self, target):
+    def part(self, begin, end, target):
+        """The line of its table for sectors from begin to end."""
+        place = f"{self.disk} {SHIFT // 512 + begin}"
+        return f"{begin} {end - begin} " + target.format(place=place)
+
+    def become(self, *parts):
         run("dmsetup", "suspend", "--noflush", self.name)
-        run("dmsetup", "load", self.name, "--table", f"0 {self.size} {target}")
+        subprocess.run(["dmsetup", "load", self.name], check=True, text=True,
+                       input="\n".join(parts))
         run("dmsetup", "resume", self.name)
 
     def fail(self, way):
-        self.become(self.WAYS[way].format(place=self.place))
+        self.become(self.part(0, self.size, self.WAYS[way]))
+
+    def fail_between(self, way, begin, end):
+        """Those bytes fail, and no others."""
+        begin, end = begin // 512, end // 512
+        self.become(self.part(0, begin, self.WELL),
+                    self.part(begin, end, self.WAYS[way]),
+                    self.part(end, self.size, self.WELL))
 
     def heal(self):
-        self.become("linear " + self.place)
+        self.become(self.part(0, self.size, self.WELL))
+
+    @contextlib.contextmanager
+    def hanging(self):
+        """Whoever asks it for something waits."""
+        run("dmsetup", "suspend", "--nolockfs", self.name)
+        try:
+            yield
+        finally:
+            run("dmsetup", "resume", self.name)
 
     def close(self):
         run("dmsetup", "remove", "--retry", self.name, check=False)

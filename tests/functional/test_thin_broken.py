@@ -12,12 +12,11 @@ import pytest
 
 from pools import pattern, refused, usually
 from thincalls import CALLS, some
-from volumegroup import SECTOR, lvm
+from thinpool import CHECK
+from volumegroup import lvm
 
 BLOCK = 4096
 NEEDS_CHECK = 1
-CHECK = "clear-needs-check-flag"
-ADVICE = f"global/thin_check_options=[\"-q\",\"--{CHECK}\"]"
 
 
 def crc32c(data):
@@ -30,17 +29,9 @@ def crc32c(data):
     return crc
 
 
-def superblock_at(pool):
-    """Where the thin pool's superblock is on the disk."""
-    data = pool.group.metadata()
-    volume = data["logical_volumes"][pool.thin + "_tmeta"]["segment1"]
-    begin = int(data["physical_volumes"]["pv0"]["pe_start"]) * SECTOR
-    return begin + int(volume["stripes"][1]) * pool.group.extent
-
-
 def flag(pool):
     """Note what the kernel does when it could not write a change."""
-    at = superblock_at(pool)
+    at = pool.group.superblock_at(pool.thin)
     fd = os.open(pool.group.device, os.O_RDWR)
     try:
         os.posix_fadvise(fd, at, BLOCK, os.POSIX_FADV_DONTNEED)
@@ -52,13 +43,6 @@ def flag(pool):
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def put_away(pool):
-    """Stop it, and deactivate all that it has."""
-    if pool.virt.isActive():
-        pool.virt.destroy()
-    lvm("vgchange", "-q", "-q", "-an", pool.group.name)
 
 
 def more(pool):
@@ -74,7 +58,7 @@ def flagged(own):
     """A pool that needs a check, and runs all the same."""
     pool = own()
     more(pool)
-    put_away(pool)
+    pool.put_away()
     flag(pool)
     return pool.begin()
 
@@ -131,9 +115,8 @@ def test_commit_in_a_pool_that_needs_a_check(flagged, keep):
 def test_pool_that_was_checked_as_told_works(flagged):
     """The advice is one that helps."""
     all_refused(flagged, {"create": CALLS["create"]})
-    put_away(flagged)
-    lvm("lvchange", "-q", "-q", "-ay", "--config", ADVICE,
-        f"{flagged.group.name}/{flagged.thin}")
+    flagged.put_away()
+    flagged.check_as_told()
     flagged.begin()
     flagged.commit("r")
     flagged.clone("a", "n")
@@ -148,14 +131,14 @@ def test_check_that_fails_is_told(own, wrapped, configured):
     """LVM's own words, with what to do; that done, all works."""
     pool = own()
     more(pool)
-    put_away(pool)
+    pool.put_away()
     before = pool.group.metadata()["logical_volumes"]
     configured('global { thin_check_executable = "/bin/false" }')
     with refused(match="Check of pool .*lvconvert --repair"):
         pool.virt.create(0)
     assert pool.group.metadata()["logical_volumes"] == before
     wrapped("")
-    put_away(pool)
+    pool.put_away()
     lvm("lvconvert", "-q", "-q", "-y", "--repair",
         f"{pool.group.name}/{pool.thin}")
     pool.begin()

@@ -2,15 +2,18 @@
 """Disks below a thin pool that fail for a while (design section 6)."""
 
 import contextlib
+import threading
+import time
 
 import libvirt
 import pytest
 
+from daemon import apart
 from disks import Faulty
 from pools import MIB, pattern, refused, usually
 from streams import abort, upload
 from thincalls import CALLS, some
-from thinpool import ThinPool
+from thinpool import CHECK, ThinPool
 from volumegroup import VolumeGroup, lvm
 
 CHANGES = CALLS | {
@@ -19,6 +22,7 @@ CHANGES = CALLS | {
     "delete": lambda p: p.delete("b"),
 }
 TOLD = ("error", "error_writes")
+HANG = 5        # long enough to come to the disk
 
 
 @pytest.fixture
@@ -108,6 +112,51 @@ def test_refresh_while_the_disk_fails(faulty, way):
         faulty.refresh()
     heal(faulty)
     is_as_before(faulty)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout_seconds(240)
+def test_metadata_that_the_kernel_cannot_write(faulty):
+    """It notes that the pool needs a check: told, with what helps."""
+    begin = faulty.group.superblock_at(faulty.thin)
+    faulty.disk.fail_between("error_writes", begin + 4096, begin + 4 * MIB)
+    with refused():
+        CALLS["create"](faulty)
+    faulty.disk.heal()
+    assert "needs_check" in faulty.group.status(faulty.thin, "-tpool")
+    for call in (CALLS | {"delete": CHANGES["delete"]}).values():
+        with refused(match=CHECK):
+            call(faulty)
+    assert faulty.holds("r@live", "two")
+    faulty.put_away()
+    faulty.check_as_told()
+    faulty.begin()
+    is_as_before(faulty)
+    CALLS["create"](faulty)
+    faulty.commit("r")
+    assert faulty.holds("r", "two")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout_seconds(240)
+@pytest.mark.parametrize("call", CHANGES)
+def test_others_are_served_while_a_disk_hangs(faulty, pools, daemon, call):
+    """Section 9: what waits for a disk keeps no lock that others need."""
+    other = pools().up()
+    job = threading.Thread(target=CHANGES[call], args=(faulty,))
+    with faulty.disk.hanging():
+        job.start()
+        time.sleep(HANG)
+        assert job.is_alive()
+        assert daemon.answers(faulty.name)
+        with apart(other) as pool:
+            pool.create("x", content="one")
+            pool.clone("x", "y")
+        assert job.is_alive()
+    job.join()
+    faulty.refresh()
+    assert faulty.files.at_rest() == []
+    assert other.holds("y", "one")
 
 
 @pytest.mark.slow

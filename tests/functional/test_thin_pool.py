@@ -13,7 +13,7 @@ from pools import INVALID, MIB, pattern, refused, wait_for
 from streams import begin_download, download, receive, upload
 from thinpool import ThinPool
 from users import opened
-from volumegroup import VolumeGroup, lvm
+from volumegroup import VolumeGroup, lvm, metadata_text
 
 GIB = 1024 * MIB
 OVERWRITE = libvirt.VIR_STORAGE_POOL_BUILD_OVERWRITE
@@ -141,6 +141,23 @@ def test_build_over_the_group_of_another_host_is_refused(unbuilt):
     with refused(match="system ID"):
         build_over_a_group(pool, "--systemid", "other")
     assert pool.group.metadata()["system_id"] == "other"
+
+
+def test_two_groups_of_one_name_are_told(unbuilt):
+    """Neither is taken for the other, and both stay as they are."""
+    pool = unbuilt(GIB, GIB)
+    for device in pool.devices:     # LVM makes no second one that it sees
+        lvm("vgcreate", "-q", "-q", "-y", "--devices", device,
+            pool.group.name, device)
+    before = [metadata_text(device) for device in pool.devices]
+    try:
+        with refused(match="vg_uuid"):
+            pool.virt.build(OVERWRITE)
+        with refused(match="same name"):
+            pool.virt.create(0)
+        assert [metadata_text(each) for each in pool.devices] == before
+    finally:
+        run("wipefs", "-q", "-a", pool.devices[1])
 
 
 @pytest.mark.parametrize("flags", [0, OVERWRITE, NO_OVERWRITE])

@@ -12,6 +12,7 @@ from pools import Files, Pool
 from volumegroup import lvm
 
 MARK = "libvirt="
+CHECK = "clear-needs-check-flag"
 WORD = "[A-Za-z][A-Za-z0-9_-]*"
 # Larger ones are told apart by what they take of the thin pool.
 MOST_READ = 64 << 20
@@ -184,6 +185,18 @@ class ThinPool(Pool):
         self.define()
         self.virt.create(0)
         return self
+
+    def put_away(self):
+        """Stop it, and deactivate all that it has."""
+        if self.virt.isActive():
+            self.virt.destroy()
+        lvm("vgchange", "-q", "-q", "-an", self.group.name)
+
+    def check_as_told(self):
+        """What a thin pool that needs a check is refused with."""
+        lvm("lvchange", "-q", "-q", "-ay", "--config",
+            f"global/thin_check_options=[\"-q\",\"--{CHECK}\"]",
+            f"{self.group.name}/{self.thin}")
 
     def remove(self):
         self.forget()

@@ -143,6 +143,13 @@ class VolumeGroup:
         """The group's part of LVM's metadata."""
         return parse(metadata_text(self.device))[self.name]
 
+    def superblock_at(self, thin):
+        """Where the metadata of a thin pool begins on the disk, in bytes."""
+        data = self.metadata()
+        volume = data["logical_volumes"][thin + "_tmeta"]["segment1"]
+        begin = int(data["physical_volumes"]["pv0"]["pe_start"]) * SECTOR
+        return begin + int(volume["stripes"][1]) * self.extent
+
     def volumes(self, thin):
         """The thin volumes of a thin pool, by name."""
         group = self.metadata()
