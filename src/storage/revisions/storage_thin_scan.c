@@ -211,7 +211,7 @@ virStorageThinScanLV(virStorageRevContext *ctx,
     }
 
     if (virStorageRevVolumeNameProblem(name.volume, false))
-        VIR_WARN("skipping a logical volume of pool '%s' whose name no volume can have", ctx->poolName);
+        VIR_WARN("skipping logical volume '%s' of pool '%s': no volume can have that name", lv->name, ctx->poolName);
     else if (name.role == VIR_STORAGE_THIN_STAGE)
         g_ptr_array_add(scan->staged, g_strdup(lv->name));
     else if (name.role != VIR_STORAGE_THIN_IMPORT && (family = virStorageRevFamiliesGet(scan->families, name.volume)))

@@ -32,7 +32,7 @@ VIR_LOG_INIT("storage.storage_thin_switch");
  * There are two ways in which an LV, complete and durable, becomes the head. A merge is quicker, since no active LV has
  * to get another name, and is there for snapshots of the head while neither is open:
  *
- *   1. a snapshot of the head as the next revision; a tag of it says what the head is once it is the thin device that
+ *   1. a snapshot of the head as the next revision; a tag of it says what the head is once it is the thin device
  *      that the live copy is now                       undone by a refresh: the head is not that device
  *   2. the merge: the head becomes that thin device    the switch
  *
