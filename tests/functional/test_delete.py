@@ -2,13 +2,16 @@
 """vol-delete (design section 3)."""
 
 import os
+import resource
 
 import libvirt
 import pytest
 
 from pools import INVALID, MISSING, pattern, refused, snapshot_of
+from users import loop
 
 WITH_PINS = libvirt.VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS
+FILES = 200
 ZEROED = libvirt.VIR_STORAGE_VOL_DELETE_ZEROED
 
 
@@ -45,6 +48,40 @@ def test_pinned_revisions_go_with_the_flag(pool):
     pool.pin("a", "w")
     pool.delete("a", WITH_PINS)
     assert pool.files.all() == [] and pool.names() == []
+
+
+@pytest.fixture
+def few_files(daemon):
+    """The daemon may have fewer files open than usual."""
+    _, most = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE,
+                              (FILES, most))
+    yield
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
+
+
+def with_many_revisions(pool):
+    """A volume with more revisions than files can be open."""
+    pool.create("a", content="one")
+    for number in range(FILES + 50):
+        pool.pin("a", f"w{number}")
+
+
+def test_many_revisions_go_with_it(pool, few_files):
+    """Section 3: as many as there may be."""
+    with_many_revisions(pool)
+    pool.delete("a", WITH_PINS)
+    assert pool.files.all() == [] and pool.names() == []
+
+
+def test_one_of_many_revisions_in_use_refuses(pool, few_files):
+    """Section 3: before the first of them is removed."""
+    with_many_revisions(pool)
+    with loop(pool.files.pin("a", f"w{FILES}")):
+        with pool.refuses(INVALID):
+            pool.delete("a", WITH_PINS)
+    pool.delete("a", WITH_PINS)
+    assert pool.files.all() == []
 
 
 def test_virsh_delete_snapshots(pool):

@@ -21,6 +21,9 @@
 
 #define VIR_FROM_THIS VIR_FROM_STORAGE
 
+/* So many files of a volume are open together: a daemon may have 1,024, unless it is told otherwise. */
+#define CLAIMS_MAX 64
+
 
 /* Closes a removed image, which frees its extents: where there are many the worker does that. */
 void
@@ -53,57 +56,157 @@ virStorageReflinkRemoveLive(virStorageRevContext *ctx,
 }
 
 
-/* Can every file of the volume be removed? Asked before the first is; the answer holds as long as @claims are open. What
- * has gone already need not be. */
-static int
-virStorageReflinkClaimAll(virStorageRevFamily *family,
-                          virStorageReflinkDir *dir,
-                          GPtrArray *names,
+static void
+virStorageReflinkClaimClear(virStorageReflinkClaim *claim)
+{
+    virStorageRevUnlockAndClose(&claim->fd);
+    g_free((char *) claim->name);
+}
+
+
+static GArray *
+virStorageReflinkClaimsNew(void)
+{
+    GArray *claims = g_array_new(false, false, sizeof(virStorageReflinkClaim));
+
+    g_array_set_clear_func(claims, (GDestroyNotify) virStorageReflinkClaimClear);
+    return claims;
+}
+
+
+static void
+virStorageReflinkLetGoAll(virStorageRevContext *ctx,
                           GArray *claims)
 {
     size_t i;
 
-    for (i = 0; i <= family->revisions->len; i++) {
-        virStorageRevState *state = i < family->revisions->len ? g_ptr_array_index(family->revisions, i) : family->head;
-        virStorageReflinkClaim claim = { .name = virStorageRevStateName(family, state) };
+    for (i = 0; i < claims->len; i++)
+        virStorageReflinkLetGo(ctx, &g_array_index(claims, virStorageReflinkClaim, i).fd);
+}
 
-        g_ptr_array_add(names, (void *) claim.name);
-        if (virStorageReflinkOpenToRemove(dir, state, claim.name, &claim.fd) < 0)
+
+/* Opens a file that is to be removed, unless it has gone already. */
+static int
+virStorageReflinkClaimOne(virStorageRevFamily *family,
+                          virStorageReflinkDir *dir,
+                          virStorageRevState *state,
+                          GArray *claims)
+{
+    g_autofree char *name = virStorageRevStateName(family, state);
+    virStorageReflinkClaim claim = { 0 };
+
+    if (state->inUse) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), name);
+        return -1;
+    }
+    if (virStorageReflinkOpenToRemove(dir, state, name, &claim.fd) < 0)
+        return -1;
+    if (claim.fd >= 0) {
+        claim.name = g_steal_pointer(&name);
+        g_array_append_val(claims, claim);
+    }
+    return 0;
+}
+
+
+/* Keeps everybody from using @count revisions from @first on, and what is in @claims already, as long as there is @claims. */
+static int
+virStorageReflinkClaimRevisions(virStorageRevFamily *family,
+                                virStorageReflinkDir *dir,
+                                size_t first,
+                                size_t count,
+                                GArray *claims)
+{
+    size_t i;
+
+    for (i = first; i < first + count; i++) {
+        if (virStorageReflinkClaimOne(family, dir, g_ptr_array_index(family->revisions, i), claims) < 0)
             return -1;
-        if (claim.fd >= 0)
-            g_array_append_val(claims, claim);
-        if (state->inUse) {
-            virReportError(VIR_ERR_OPERATION_INVALID, _("volume '%1$s' is still in use."), claim.name);
-            return -1;
-        }
     }
     return virStorageReflinkExcludeAll((void *) claims->data, claims->len,
                                        VIR_STORAGE_REFLINK_EXCLUDE_USERS);
 }
 
 
-/* Removes precache, revisions and head, the head last: whenever it is interrupted, what is left is a volume. */
+/* Can all revisions be removed? Where there are too many for their files to be open together, that is asked before the
+ * first of them is. */
 static int
-virStorageReflinkDeleteFiles(virStorageRevFamily *family,
-                             virStorageReflinkDir *dir)
+virStorageReflinkCheckRevisions(virStorageRevFamily *family,
+                                virStorageReflinkDir *dir)
 {
-    if (virStorageReflinkDropPrecache(dir, family->volume) < 0)
-        return -1;
+    size_t len = family->revisions->len;
+    size_t i;
 
-    while (family->revisions->len > 0) {
+    for (i = 0; len > CLAIMS_MAX && i < len; i += CLAIMS_MAX) {
+        g_autoptr(GArray) claims = virStorageReflinkClaimsNew();
+
+        if (virStorageReflinkClaimRevisions(family, dir, i, MIN(len - i, CLAIMS_MAX), claims) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+
+/* Removes the first @count revisions. */
+static int
+virStorageReflinkRemoveRevisions(virStorageRevFamily *family,
+                                 virStorageReflinkDir *dir,
+                                 size_t count)
+{
+    while (count-- > 0) {
         virStorageRevState *state = g_ptr_array_index(family->revisions, 0);
 
         if (virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(state), family->volume) < 0)
             return -1;
         g_ptr_array_remove_index(family->revisions, 0);
     }
-    if (virStorageReflinkDirSync(dir, family->volume) < 0)
+    return 0;
+}
+
+
+/* Removes the revisions that are left of so many that it is done by parts. */
+static int
+virStorageReflinkRemoveRest(virStorageRevContext *ctx,
+                            virStorageRevFamily *family,
+                            virStorageReflinkDir *dir)
+{
+    while (family->revisions->len > 0) {
+        size_t count = MIN(family->revisions->len, CLAIMS_MAX);
+        g_autoptr(GArray) claims = virStorageReflinkClaimsNew();
+
+        if (virStorageReflinkClaimRevisions(family, dir, 0, count, claims) < 0 ||
+            virStorageReflinkRemoveRevisions(family, dir, count) < 0)
+            return -1;
+        virStorageReflinkLetGoAll(ctx, claims);
+    }
+    return virStorageReflinkDirSync(dir, family->volume);
+}
+
+
+/* Removes precache, revisions and head, the head last: whenever it is interrupted, what is left is a volume. Nobody can use
+ * the head meanwhile. */
+static int
+virStorageReflinkDeleteFiles(virStorageRevContext *ctx,
+                             virStorageRevFamily *family,
+                             virStorageReflinkDir *dir)
+{
+    g_autoptr(GArray) claims = virStorageReflinkClaimsNew();
+    size_t count = MIN(family->revisions->len, CLAIMS_MAX);
+
+    if (virStorageReflinkCheckRevisions(family, dir) < 0 ||
+        virStorageReflinkClaimOne(family, dir, family->head, claims) < 0 ||
+        virStorageReflinkClaimRevisions(family, dir, 0, count, claims) < 0 ||
+        virStorageReflinkDropPrecache(dir, family->volume) < 0 ||
+        virStorageReflinkRemoveRevisions(family, dir, count) < 0 ||
+        virStorageReflinkRemoveRest(ctx, family, dir) < 0 ||
+        virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(family->head), family->volume) < 0)
         return -1;
 
-    if (virStorageReflinkFileRemove(dir, virStorageReflinkBaseOf(family->head), family->volume) < 0)
-        return -1;
     g_clear_pointer(&family->head, virStorageRevStateFree);
-    return virStorageReflinkDirSync(dir, family->volume);
+    if (virStorageReflinkDirSync(dir, family->volume) < 0)
+        return -1;
+    virStorageReflinkLetGoAll(ctx, claims);
+    return 0;
 }
 
 
@@ -130,29 +233,16 @@ virStorageReflinkDeleteVolume(virStorageRevContext *ctx,
                               virStorageRevFamily *family)
 {
     g_auto(virStorageReflinkDir) dir = VIR_STORAGE_REFLINK_DIR_INIT;
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GArray) claims = g_array_new(false, false, sizeof(virStorageReflinkClaim));
     int rc;
-    int ret = -1;
-    size_t i;
 
     if ((rc = virStorageReflinkOpenDirToRemove(ctx, family, &dir)) <= 0)
         return rc;
 
-    if (virStorageReflinkStageClear(&dir, family->volume) == 0 &&
-        virStorageReflinkClaimAll(family, &dir, names, claims) == 0)
-        ret = virStorageReflinkDeleteFiles(family, &dir);
-
-    for (i = 0; i < claims->len; i++) {
-        int fd = g_array_index(claims, virStorageReflinkClaim, i).fd;
-
-        if (ret == 0)
-            virStorageReflinkLetGo(ctx, &fd);
-        virStorageRevUnlockAndClose(&fd);
-    }
-    if (ret == 0)
-        virStorageReflinkDirPrune(ctx->poolPath, family->volume);
-    return ret;
+    if (virStorageReflinkStageClear(&dir, family->volume) < 0 ||
+        virStorageReflinkDeleteFiles(ctx, family, &dir) < 0)
+        return -1;
+    virStorageReflinkDirPrune(ctx->poolPath, family->volume);
+    return 0;
 }
 
 
