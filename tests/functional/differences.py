@@ -40,6 +40,7 @@ REFLINK_ONLY = {
             test_start_is_no_clone_of_another_format""",
         "test_domain_lifecycle.py": """test_internal_snapshot_is_kept
             test_transient_disk_leaves_nothing""",
+        "test_domains.py": "test_machine_on_an_overlay",
         "test_create.py": """test_qcow2_volume test_qcow2_over_raw_is_an_overlay
             test_prealloc_metadata_for_qcow2""",
         "test_documents.py": """test_backing_store_of_an_overlay_is_kept
@@ -164,6 +165,7 @@ REFLINK_ONLY = {
     },
     "The pool is a volume group, no directory: test_thin_pool.py.": {
         "test_clone.py": "test_copy_in_a_pool_that_copies_shows_progress",
+        "test_held.py": "test_pool_is_not_stopped_while_data_is_copied",
         "test_pool.py": """test_build_makes_the_directory
             test_build_takes_the_permissions
             test_build_of_an_existing_directory_keeps_it

@@ -7,6 +7,8 @@
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <linux/fs.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -116,4 +118,20 @@ int renameat2(int from, const char *old, int to, const char *new,
 
     hold("renameat2");
     return real(from, old, to, new, flags);
+}
+
+/* Of those, discards only. */
+int ioctl(int fd, unsigned long request, ...)
+{
+    int (*real)(int, unsigned long, ...) =
+        (int (*)(int, unsigned long, ...))dlsym(RTLD_NEXT, "ioctl");
+    va_list words;
+    void *argument;
+
+    va_start(words, request);
+    argument = va_arg(words, void *);
+    va_end(words);
+    if (request == BLKDISCARD)
+        hold("ioctl");
+    return real(fd, request, argument);
 }

@@ -103,6 +103,8 @@ class Machine:
         domain = self.start()
         try:
             wait_for(lambda: not self.alive(), seconds, "the machine is off")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from error
         finally:
             if self.alive():
                 domain.destroy()

@@ -3,6 +3,8 @@
 
 import contextlib
 import os
+import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -12,8 +14,26 @@ from pools import wait_for
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+# What an operation of a pool type can be held in: a system call (hold.c), or
+# a command of LVM.
+STEPS = {
+    "reflink": {"removal": "unlinkat", "making": "fsetxattr",
+                "hole": "fallocate"},
+    "qubes-thin": {"removal": "lvremove", "making": "lvcreate",
+                   "hole": "ioctl"},
+}
+
+LVM = """\
+#!/bin/sh
+if mv {folder}/"$1" {folder}/"$1".held 2>/dev/null; then
+    while [ -e {folder}/"$1".held ]; do sleep 0.05; done
+fi
+exec {lvm} "$@"
+"""
+
+
 class Holds:
-    """Calls of the daemon that wait until the test lets them go (hold.c)."""
+    """Calls of the daemon that wait until the test lets them go."""
 
     def __init__(self, folder, wrapper):
         self.folder = str(folder)
@@ -44,10 +64,23 @@ class Holds:
                 os.unlink(f"{self.folder}/{name}")
 
 
+def put_lvm(folder):
+    """A program `lvm` whose commands can be held; returns the new PATH."""
+    programs = os.path.join(folder, "programs")
+    os.makedirs(programs)
+    if lvm := shutil.which("lvm"):
+        with open(f"{programs}/lvm", "w", encoding="ascii") as file:
+            file.write(LVM.format(folder=shlex.quote(str(folder)),
+                                  lvm=shlex.quote(lvm)))
+        os.chmod(f"{programs}/lvm", 0o755)
+    return f"{programs}:{os.environ['PATH']}"
+
+
 @contextlib.contextmanager
 def holding(daemon, folder):
     """A daemon of which single calls can be held."""
-    with preloaded(daemon, folder, "hold", HOLD_FOLDER=str(folder)) as words:
+    with preloaded(daemon, folder, "hold", HOLD_FOLDER=str(folder),
+                   PATH=put_lvm(folder)) as words:
         yield Holds(folder, words)
 
 
